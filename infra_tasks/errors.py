@@ -1,0 +1,126 @@
+"""Every error of infra_tasks.
+
+    InfraError                  a person can do something about it; the message says what
+      BadInput                  wrong use: refused before anything happened (exit code 2)
+        BadSpec                 a field of a spec
+        BadFleet                nodes.json
+        BadOption               an apply_async option we do not support
+        UnknownRun              no run with that id, or not a unique beginning of one
+        IdempotencyConflict     the key was used for another spec
+      FleetUnreachable          Redis or a role does not answer (exit code 3)
+        SubmitUnknown           connection lost in between: the run may be there; asking again with its id is safe
+        SafeMode                the ledger lost writes and waits for the nodes
+      RunFailed                 a run ended as FAILURE (raised by `.get()`)
+        RunRevoked              ... as REVOKED
+      ReleaseError              the code could not be brought or is not what it should be
+        SourceUnreadable        a file of the project cannot be taken
+        SourceChanging          the tree changed while it was read
+        NamesCollide            two paths fall together on the node's disk
+        ReleaseDamaged          the tree on the node is not the recorded one, and could not be mended
+        SetupFailed             the project's setup command failed
+      LeaseLost                 the fencing token is refused: somebody else owns the run now
+      AlreadyRunning            a watcher holds this root
+      RoleFailed                a role does not come up
+"""
+
+from __future__ import annotations
+
+
+class InfraError(Exception):
+    """Base of all. `exit_code` is what `infra` ends with."""
+
+    exit_code = 1
+
+
+class BadInput(InfraError, ValueError):
+    """Wrong use, refused before anything happened."""
+
+    exit_code = 2
+
+
+class BadSpec(BadInput):
+    """A field of a spec is wrong; the message names the field and the nearest known word."""
+
+
+class BadFleet(BadInput):
+    """nodes.json is wrong; the message names the JSON path and the nearest known word."""
+
+
+class BadOption(BadInput):
+    """An `apply_async` option that is not supported."""
+
+
+class UnknownRun(BadInput):
+    """No run has this id, or several begin with it."""
+
+
+class IdempotencyConflict(BadInput):
+    """The idempotency key (or run id) was used for another spec."""
+
+
+class FleetUnreachable(InfraError):
+    """Redis or a role does not answer."""
+
+    exit_code = 3
+
+
+class SubmitUnknown(FleetUnreachable):
+    """The connection was lost while the run was handed over: it may be in the ledger or not.
+
+    Submitting again with `task_id=error.run_id` is safe: the same run is meant.
+    """
+
+    def __init__(self, message: str, run_id: str = "") -> None:
+        super().__init__(message, run_id)
+        self.run_id = run_id
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class SafeMode(FleetUnreachable):
+    """The ledger lost writes and waits until every node has said what it runs."""
+
+
+class RunFailed(InfraError):
+    """A run ended as FAILURE. The message names run, node, exit code or reason and the last lines."""
+
+
+class RunRevoked(RunFailed):
+    """A run was cancelled."""
+
+
+class ReleaseError(InfraError):
+    """The code could not be brought, or is not what it should be."""
+
+
+class SourceUnreadable(ReleaseError):
+    """A file of the project cannot be read."""
+
+
+class SourceChanging(ReleaseError):
+    """The tree changed while it was read."""
+
+
+class NamesCollide(ReleaseError):
+    """Two paths of the tree fall together on the node's disk."""
+
+
+class ReleaseDamaged(ReleaseError):
+    """The tree on the node is not the recorded one, and could not be mended."""
+
+
+class SetupFailed(ReleaseError):
+    """The setup command of a project failed; the message carries its last lines."""
+
+
+class LeaseLost(InfraError):
+    """The fencing token is refused: somebody else owns the run now."""
+
+
+class AlreadyRunning(InfraError):
+    """A watcher already holds this root."""
+
+
+class RoleFailed(InfraError):
+    """A role does not come up; the message carries the last lines of its log."""

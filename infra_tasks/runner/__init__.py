@@ -1,0 +1,1 @@
+"""One attempt on this machine: shim, process tree, output. Standard library only."""

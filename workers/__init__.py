@@ -1,0 +1,1 @@
+"""The processes of one machine: watcher, roles, agent, worker, control."""

@@ -1,0 +1,1 @@
+"""What a machine itself offers to keep the watcher running: launchd, systemd."""

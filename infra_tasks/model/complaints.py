@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHOWN_CHARACTERS = 60
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 SECRET_KEY = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
-URL_LOGIN = re.compile(r"(?<=//)[^/@\s]*@")
+URL_LOGIN = re.compile(r"(?<=//)\S*@|[^\s/@:]*:[^\s/@]*@")  # also in a URL that is mistyped
 ABOUT_THE_KEY = "[key]"  # pydantic puts it behind a key that is itself wrong
 
 
@@ -60,7 +60,7 @@ def found(value: object) -> str:
     if isinstance(value, int):
         return _cut(str(value)) if abs(value) < 10**100 else "a huge number"
     if isinstance(value, str):
-        return _cut(json.dumps(URL_LOGIN.sub("***@", value[: 10 * SHOWN_CHARACTERS])))
+        return _cut(json.dumps(URL_LOGIN.sub("***@", value)))
     return f"a Python {type(value).__name__}"
 
 

@@ -23,7 +23,7 @@ def _unknown_nodes(raw: Mapping[str, Any]) -> list[str]:
         return []
     return [
         f"{path_text(('projects', name, 'node'))}: found {found(wanted)}, no such node"
-        f"{did_you_mean(wanted, nodes)} (known: {', '.join(nodes)})"
+        f"{did_you_mean(wanted, nodes)} (known: {', '.join(path_text((each,)) for each in nodes)})"
         for name, project in _entries(raw, "projects").items()
         if isinstance(wanted := project.get("node"), str) and wanted not in nodes
     ]

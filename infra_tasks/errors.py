@@ -25,6 +25,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InfraError(Exception):
     """Base of all. `exit_code` is what `infra` ends with."""
@@ -83,7 +85,17 @@ class SafeMode(FleetUnreachable):
 
 
 class RunFailed(InfraError):
-    """A run ended as FAILURE. The message names run, node, exit code or reason and the last lines."""
+    """A run ended as FAILURE. The message names run, node, exit code or reason and the last lines.
+
+    `result` is the dict that `.get()` would have given: id, state, reason, exit_code, stdout_tail, ...
+    """
+
+    def __init__(self, message: str, result: dict[str, Any] | None = None) -> None:
+        super().__init__(message, result)
+        self.result = result or {}
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class RunRevoked(RunFailed):

@@ -1,0 +1,55 @@
+"""How Redis is reached: the address of a node's ledger and clients with the timeouts that keep a loop alive.
+
+`retry_on_timeout` is never set: it makes redis-py read without a timeout after a reconnect.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from infra_tasks.errors import FleetUnreachable
+from infra_tasks.ledger import embedded
+from infra_tasks.model.fleet import parse_fleet
+
+if TYPE_CHECKING:
+    from infra_tasks.model.fleet import Fleet
+    from infra_tasks.settings import Home
+
+CONNECT_TIMEOUT_S = 3.0
+ANSWER_TIMEOUT_S = 10.0
+HEALTH_CHECK_S = 10
+
+
+def fleet_of(home: Home) -> Fleet:
+    """Return the fleet this folder belongs to. Raises BadFleet, FleetUnreachable when there is none yet."""
+    try:
+        text = home.nodes_json.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise FleetUnreachable(
+            f"{home.nodes_json} does not exist: no fleet here yet. Make one with `infra init`."
+        ) from None
+    return parse_fleet(text, str(home.nodes_json))
+
+
+def url_of(home: Home) -> str:
+    """Return the address of broker and ledger, password included: never print it."""
+    broker = fleet_of(home).broker
+    return embedded.url(home) if broker == "embedded" else broker
+
+
+def client(url: str, **options: Any) -> redis.Redis:
+    """Return a client that gives up in time and never retries by itself: repeating is decided by the caller."""
+    return redis.Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_connect_timeout=CONNECT_TIMEOUT_S,
+        socket_timeout=options.pop("socket_timeout", ANSWER_TIMEOUT_S),
+        socket_keepalive=True,
+        health_check_interval=HEALTH_CHECK_S,
+        retry=Retry(NoBackoff(), 0),
+        **options,
+    )

@@ -1,0 +1,175 @@
+"""A spec: what somebody wants run. Immutable, validated where it is given, refused with the nearest known word."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+
+from infra_tasks.errors import BadSpec
+from infra_tasks.model.complaints import complaints
+from infra_tasks.model.run import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+CEILING_S = 7200.0
+DEFAULT_GRACE_S = 10.0
+DEFAULT_LOST_AFTER_S = 120.0
+DEFAULT_STOP_AFTER_S = 60.0
+# Between the end of the grace at a node that lost the ledger and the start elsewhere, at least this much.
+LEASE_MARGIN_S = 15.0
+MAX_RETRIES = 100
+# Linux passes at most 128 KiB per argument and about 2 MiB in all; a spec also travels through Redis.
+MAX_ARG_BYTES = 128 * 1024
+MAX_SPEC_BYTES = 1024 * 1024
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+# Reasons after which a further attempt can make sense.
+RETRYABLE = (
+    Reason.EXIT_CODE,
+    Reason.SIGNAL,
+    Reason.TIMEOUT,
+    Reason.MEMORY,
+    Reason.NODE_LOST,
+    Reason.SYNC_FAILED,
+    Reason.START_FAILED,
+)
+
+
+class RunSpec(BaseModel):
+    """What to run, where it may run, how long, how often to retry. Spans are seconds.
+
+    `command`: a list is argv, a string goes to `/bin/sh -c`.
+    `node`: pinned to that node; without it any node that has all `labels` may take the run.
+    `retry_on`: reasons that use up `retries`. An attempt that was lost (its machine or its shim died) is run again
+    without using them, unless `node_lost` is left out here: then the run fails with that reason.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    command: list[str] | str
+    project: Word | None = None
+    node: Word | None = None
+    labels: frozenset[Word] = Field(default=frozenset(), strict=False)
+    env: dict[str, str] = Field(default_factory=dict)
+    timeout_s: Annotated[float, Field(gt=0, le=CEILING_S, allow_inf_nan=False)] = CEILING_S
+    grace_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = DEFAULT_GRACE_S
+    retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 0
+    retry_backoff_s: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 5.0
+    retry_on: tuple[Reason, ...] = Field(default=RETRYABLE, strict=False)
+    idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
+    expires_s: Seconds | None = None
+    outputs: None = None
+    notify: None = None
+    name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    lost_after_s: Seconds = DEFAULT_LOST_AFTER_S
+    stop_after_s: Seconds = DEFAULT_STOP_AFTER_S
+
+    @classmethod
+    def of(cls, given: RunSpec | Mapping[str, Any]) -> RunSpec:
+        """Return the spec meant by `given`.
+
+        Raises BadSpec, naming each wrong field, what was found and the nearest known word.
+        """
+        if isinstance(given, RunSpec):
+            return given
+        if not isinstance(given, dict):
+            raise BadSpec(f"a spec is a RunSpec or a dict with at least 'command'; found {type(given).__name__}")
+        try:
+            return cls.model_validate(given)
+        except ValidationError as error:
+            raise BadSpec("this spec cannot be run:\n" + "\n".join(complaints(error, cls))) from None
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _labels(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("a list of labels, not one string")  # noqa: TRY004  pydantic wants ValueError
+        return value
+
+    @field_validator("outputs", "notify", mode="before")
+    @classmethod
+    def _not_yet(cls, value: Any) -> Any:
+        if value is not None:
+            raise ValueError("not yet: this version cannot do that; leave it out")
+        return value
+
+    @field_validator("retry_on")
+    @classmethod
+    def _retryable(cls, value: tuple[Reason, ...]) -> tuple[Reason, ...]:
+        for reason in value:
+            if reason not in RETRYABLE:
+                raise ValueError(f"after {reason} no attempt can follow; allowed: {', '.join(RETRYABLE)}")
+        return tuple(sorted(set(value)))
+
+    @field_validator("command")
+    @classmethod
+    def _command(cls, value: list[str] | str) -> list[str] | str:
+        words = [value] if isinstance(value, str) else value
+        if not words or not words[0].strip():
+            raise ValueError("is empty")
+        for word in words:
+            if "\0" in word:
+                raise ValueError("holds a NUL byte, which no program can be given")
+            if len(word.encode("utf-8", "surrogateescape")) > MAX_ARG_BYTES:
+                raise ValueError(f"an argument is longer than {MAX_ARG_BYTES} bytes; put it into a file of the project")
+        return value
+
+    @field_validator("env")
+    @classmethod
+    def _env(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if not _ENV_NAME.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of an environment variable")
+            if name.startswith("INFRA_"):
+                raise ValueError(f"{name!r}: names that begin with INFRA_ are ours")
+            if "\0" in text:
+                raise ValueError(f"the value of {name!r} holds a NUL byte")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.stop_after_s + self.grace_s + LEASE_MARGIN_S > self.lost_after_s:
+            raise ValueError(
+                f"stop_after_s {self.stop_after_s:g} + grace_s {self.grace_s:g} + {LEASE_MARGIN_S:g} must not exceed "
+                f"lost_after_s {self.lost_after_s:g}: a cut-off node must have stopped before another one starts"
+            )
+        return self
+
+    @property
+    def argv(self) -> list[str]:
+        """The command as the kernel is given it."""
+        return ["/bin/sh", "-c", self.command] if isinstance(self.command, str) else list(self.command)
+
+    @property
+    def pinned(self) -> bool:
+        """Only this node may run it: its own lock file decides, there is no lease."""
+        return self.node is not None
+
+    def to_json(self) -> str:
+        """Return the canonical text: the same spec gives the same text. Raises BadSpec when it is too large."""
+        said = self.model_dump(mode="json", exclude_defaults=True)
+        if "labels" in said:
+            said["labels"] = sorted(said["labels"])
+        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        if len(text) > MAX_SPEC_BYTES:
+            raise BadSpec(f"this spec is {len(text)} bytes; at most {MAX_SPEC_BYTES}: put data into files of a project")
+        return text
+
+    @classmethod
+    def from_json(cls, text: str) -> RunSpec:
+        """Return the spec that `to_json` wrote."""
+        return cls.model_validate_json(text)
+
+
+def retry_delay_s(backoff_s: float, retries_used: int) -> float:
+    """Return how long to wait before the next attempt: the backoff doubles, up to an hour."""
+    return float(min(backoff_s * 2**retries_used, 3600.0))

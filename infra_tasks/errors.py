@@ -1,26 +1,27 @@
 """Every error of infra_tasks.
 
-    InfraError                  a person can do something about it; the message says what
-      BadInput                  wrong use: refused before anything happened (exit code 2)
-        BadSpec                 a field of a spec
-        BadFleet                nodes.json
-        BadOption               an apply_async option we do not support
-        UnknownRun              no run with that id, or not a unique beginning of one
-        IdempotencyConflict     the key was used for another spec
-      FleetUnreachable          Redis or a role does not answer (exit code 3)
-        SubmitUnknown           connection lost in between: the run may be there; asking again with its id is safe
-        SafeMode                the ledger lost writes and waits for the nodes
-      RunFailed                 a run ended as FAILURE (raised by `.get()`)
-        RunRevoked              ... as REVOKED
-      ReleaseError              the code could not be brought or is not what it should be
-        SourceUnreadable        a file of the project cannot be taken
-        SourceChanging          the tree changed while it was read
-        NamesCollide            two paths fall together on the node's disk
-        ReleaseDamaged          the tree on the node is not the recorded one, and could not be mended
-        SetupFailed             the project's setup command failed
-      LeaseLost                 the fencing token is refused: somebody else owns the run now
-      AlreadyRunning            a watcher holds this root
-      RoleFailed                a role does not come up
+InfraError                  a person can do something about it; the message says what
+  BadInput                  wrong use: refused before anything happened (exit code 2)
+    BadSpec                 a field of a spec
+    BadFleet                nodes.json
+    BadOption               an apply_async option we do not support
+    UnknownRun              no run with that id, or not a unique beginning of one
+    IdempotencyConflict     the key was used for another spec
+  FleetUnreachable          Redis or a role does not answer (exit code 3)
+    SubmitUnknown           connection lost in between: the run may be there; asking again with its id is safe
+    SafeMode                the ledger lost writes and waits for the nodes
+  RunFailed                 a run ended as FAILURE (raised by `.get()`)
+    RunRevoked              ... as REVOKED
+  ReleaseError              the code could not be brought or is not what it should be
+    SourceUnreadable        a file of the project cannot be taken
+    SourceChanging          the tree changed while it was read
+    NamesCollide            two paths fall together on the node's disk
+    ReleaseDamaged          the tree on the node is not the recorded one, and could not be mended
+    SetupFailed             the project's setup command failed
+  LeaseLost                 the fencing token is refused: somebody else owns the run now
+  AlreadyRunning            a watcher holds this root
+  RoleFailed                a role does not come up
+  LaunchFailed              no shim could be started; nothing runs, asking again is safe
 """
 
 from __future__ import annotations
@@ -136,3 +137,7 @@ class AlreadyRunning(InfraError):
 
 class RoleFailed(InfraError):
     """A role does not come up; the message carries the last lines of its log."""
+
+
+class LaunchFailed(InfraError):
+    """No shim could be started for an attempt. Nothing of it runs: asking again is safe."""

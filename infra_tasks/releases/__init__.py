@@ -1,1 +1,15 @@
-"""The code on a node: snapshot, ensure, verify, prune."""
+"""The code on a node: snapshot, ensure, verify, prune.
+
+A release is an immutable copy of a project's source, named by the digest of its manifest. `ensure_release` is the door:
+whatever was there before, the tree is here and right when it returns.
+"""
+
+from __future__ import annotations
+
+from infra_tasks.releases.ensure import ensure_release, hold
+from infra_tasks.releases.layout import Brought, Release, Source
+from infra_tasks.releases.prune import prune
+from infra_tasks.releases.snapshot import Snapshot, snapshot
+from infra_tasks.releases.verify import verify
+
+__all__ = ["Brought", "Release", "Snapshot", "Source", "ensure_release", "hold", "prune", "snapshot", "verify"]

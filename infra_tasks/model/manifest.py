@@ -1,0 +1,182 @@
+"""What a release is made of: paths, modes and contents, and the digest that names it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import unicodedata
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from infra_tasks.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PLAIN = 0o644
+EXECUTABLE = 0o755
+FORMAT = 1
+# Names that are no UTF-8 are carried as Python carries them, so that every name has one spelling here.
+NAMES = ("utf-8", "surrogateescape")
+
+
+class Entry(NamedTuple):
+    """One path of a tree. Folders are not entries: they are there because something lies in them, as in git.
+
+    `mode` is 0644 or 0755 (only the executable bit counts; 0755 for links), `sha256` the content of a file, `target`
+    where a link points, `size` in bytes.
+    """
+
+    path: str
+    kind: Literal["file", "link"]
+    mode: int
+    size: int
+    sha256: str = ""
+    target: str = ""
+
+
+class Diff(NamedTuple):
+    """What a tree needs beyond what a base has. The first two map a wanted path to the path in the base.
+
+    `shared` may be one inode (same content, same mode), `copied` has the content but another mode, `missing` must be brought.
+    """
+
+    shared: dict[str, str]
+    copied: dict[str, str]
+    missing: list[Entry]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """All entries in the order of their paths, and the digest over them (sha256, 64 hex digits)."""
+
+    entries: tuple[Entry, ...]
+    digest: str
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> Manifest:
+        """Put entries in order and name them; ReleaseError if they can be no tree."""
+        ordered = tuple(sorted(entries))
+        _check(ordered)
+        return cls(ordered, _digest(ordered))
+
+    @property
+    def size_bytes(self) -> int:
+        """Sum of all contents."""
+        return sum(entry.size for entry in self.entries)
+
+    def files(self) -> Iterator[Entry]:
+        """Everything that has content."""
+        return (entry for entry in self.entries if entry.kind == "file")
+
+    def folders(self) -> set[str]:
+        """Every folder something lies in, without the root."""
+        return _folders(entry.path for entry in self.entries)
+
+    def to_json(self) -> str:
+        """One line of ASCII, whatever the names are."""
+        rows = [[e.path, e.kind, e.mode, e.size, e.sha256 or e.target] for e in self.entries]
+        return json.dumps({"format": FORMAT, "digest": self.digest, "entries": rows}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Manifest:
+        """Read what `to_json` wrote; ReleaseError if it is anything else or its digest is not that of its entries."""
+        try:
+            raw: Any = json.loads(text)
+            if raw["format"] != FORMAT:
+                raise ReleaseError(f"a manifest of format {raw['format']!r}; this version reads format {FORMAT}")
+            told, entries = raw["digest"], [_entry(*row) for row in raw["entries"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ReleaseError(f"this is no manifest: {error}") from error
+        manifest = cls.of(entries)
+        if manifest.digest != told:
+            raise ReleaseError(f"a manifest that calls itself {told} has the digest {manifest.digest}")
+        return manifest
+
+
+def diff(base: Manifest, wanted: Manifest) -> Diff:
+    """Say what of `wanted` the base holds. Links are left out: the manifest itself says all about them."""
+    same = {(entry.sha256, entry.mode): entry.path for entry in base.files()}
+    content = {entry.sha256: entry.path for entry in base.files()}
+    held = set(base.entries)
+    found = Diff({}, {}, [])
+    for entry in wanted.files():
+        if entry in held:
+            found.shared[entry.path] = entry.path
+        elif (entry.sha256, entry.mode) in same:
+            found.shared[entry.path] = same[entry.sha256, entry.mode]
+        elif entry.sha256 in content:
+            found.copied[entry.path] = content[entry.sha256]
+        else:
+            found.missing.append(entry)
+    return found
+
+
+def collisions(entries: Iterable[Entry], *, case: bool = True, form: bool = True) -> list[tuple[str, str]]:
+    """Return pairs of paths (of entries or their folders) that are one path to a disk blind to `case`, to Unicode `form`, or to both."""
+    paths = [entry.path for entry in entries]
+    seen: dict[str, str] = {}
+    pairs = []
+    for path in sorted(_folders(paths).union(paths)):
+        other = seen.setdefault(_fold(path, case=case, form=form), path)
+        if other != path:
+            pairs.append((other, path))
+    return pairs
+
+
+def _fold(path: str, *, case: bool, form: bool) -> str:
+    if form and not path.isascii():
+        path = unicodedata.normalize("NFC", path)
+    if case:
+        path = path.casefold()
+    if form and not path.isascii():
+        path = unicodedata.normalize("NFC", path)
+    return path
+
+
+def _digest(ordered: tuple[Entry, ...]) -> str:
+    # Neither a path nor a target can hold a NUL, so the fields cannot run into each other.
+    fields = [f"{e.kind}\0{e.mode:o}\0{e.path}\0{e.sha256 or e.target}\0" for e in ordered]
+    return hashlib.sha256("".join(["infra_tasks manifest 1\0", *fields]).encode(*NAMES)).hexdigest()
+
+
+def _entry(path: str, kind: str, mode: int, size: int, rest: str) -> Entry:
+    if not (isinstance(path, str) and isinstance(rest, str) and isinstance(size, int)):
+        raise TypeError(f"an entry of the wrong types: {path!r}")
+    if kind == "link":
+        return Entry(path, "link", EXECUTABLE, size, "", rest)
+    if kind != "file" or mode not in (PLAIN, EXECUTABLE):
+        raise TypeError(f"{path!r} is of kind {kind!r} with mode {mode!r}")
+    return Entry(path, "file", mode, size, rest)
+
+
+def _check(ordered: tuple[Entry, ...]) -> None:
+    paths = {entry.path for entry in ordered}
+    if len(paths) != len(ordered):
+        raise ReleaseError("a path is there twice in the manifest")
+    for path in paths:
+        if _leaves(path):
+            raise ReleaseError(f"{path!r} is no path inside a tree")
+    below = _folders(paths) & paths
+    if below:
+        raise ReleaseError(f"{min(below)!r} is a file or a link, and yet something lies below it")
+
+
+def _leaves(path: str) -> bool:
+    odd = not path or path[0] == "/" or "\0" in path or "//" in path or path[-1] == "/"
+    return odd or ("." in path and not {".", ".."}.isdisjoint(path.split("/")))
+
+
+def _folders(paths: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for path in paths:
+        at = path.rfind("/")
+        while at > 0 and (folder := path[:at]) not in found:
+            found.add(folder)
+            at = path.rfind("/", 0, at)
+    return found
+
+
+def by_path(manifest: Manifest) -> Mapping[str, Entry]:
+    """Return the entries by their paths."""
+    return {entry.path: entry for entry in manifest.entries}

@@ -1,0 +1,68 @@
+"""Remove releases nobody uses, and what dead builders left."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+from infra_tasks.releases.layout import DIGEST, Shelf
+from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held
+from infra_tasks.releases.removing import remove_tree
+from infra_tasks.releases.supply import by_last_use
+from infra_tasks.releases.trouble import said_of
+
+if TYPE_CHECKING:
+    from infra_tasks.settings import Home
+
+# A manifest may wait for its release for as long as a dispatch may take.
+MANIFEST_KEEP_S = 7 * 86400
+_MARKS = (".building-", ".removing-")
+
+
+def prune(home: Home, project: str, keep: int = 5) -> list[str]:
+    """Remove all but the `keep` releases used last, except those something runs in; return the digests removed."""
+    shelf = Shelf(home, project)
+    removed = []
+    with said_of(f"releases of {project} cannot be removed", shelf.releases):
+        for digest in by_last_use(shelf)[keep:]:
+            if _remove(shelf, digest):
+                removed.append(digest)
+        sweep_leftovers(shelf)
+        _drop_old_manifests(shelf)
+    return removed
+
+
+def _remove(shelf: Shelf, digest: str) -> bool:
+    with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
+        if work is None:
+            return False
+        with held(shelf.use(digest), EXCLUSIVE | AT_ONCE) as alone:
+            if alone is None:
+                return False
+            # Out of sight at once, so that nobody finds half of it.
+            os.chmod(shelf.tree(digest), 0o755)  # noqa: PTH101
+            shelf.tree(digest).rename(shelf.removing(digest))
+            remove_tree(shelf, shelf.removing(digest))
+            for path in (shelf.setup_log(digest), *shelf.beside(digest)):
+                path.unlink(missing_ok=True)
+    return True
+
+
+def sweep_leftovers(shelf: Shelf) -> None:
+    """Remove what builders and prunes left that died half way: nobody holds its work lock."""
+    for item in list(shelf.releases.iterdir()) if shelf.releases.is_dir() else []:
+        mark = next((mark for mark in _MARKS if item.name.startswith(mark)), None)
+        digest = item.name[len(mark) :] if mark else ""
+        if DIGEST.fullmatch(digest):
+            with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
+                if work is not None:
+                    remove_tree(shelf, item)
+
+
+def _drop_old_manifests(shelf: Shelf) -> None:
+    for path in list(shelf.releases.glob("*.json")) if shelf.releases.is_dir() else []:
+        old = time.time() - path.stat().st_mtime > MANIFEST_KEEP_S
+        if old and DIGEST.fullmatch(path.stem) and not shelf.tree(path.stem).exists():
+            for beside in shelf.beside(path.stem):
+                beside.unlink(missing_ok=True)

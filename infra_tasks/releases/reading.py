@@ -1,0 +1,69 @@
+"""Read one file of a tree and be sure that it did not change meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CHUNK_BYTES = 1 << 20
+_TRIES = 3
+
+
+class Stamp(NamedTuple):
+    """What tells one state of a file from another. The ctime is the part nobody can set."""
+
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+class Changing(OSError):
+    """The file changed each time it was read."""
+
+
+def stamp(seen: os.stat_result) -> Stamp:
+    """Return the stamp of a stat."""
+    return Stamp(seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def open_to_read(path: str) -> int:
+    """Open a plain file, never a link; a pipe that took its name does not block, and is refused."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise Changing(0, "is no plain file any more", path)
+    return fd
+
+
+def hash_file(path: str) -> tuple[str, os.stat_result]:
+    """Return the sha256 of a file and the stat that was the same before and after reading.
+
+    Raises Changing if it never was, and OSError.
+    """
+    for _ in range(_TRIES):
+        fd = open_to_read(path)
+        try:
+            before = os.fstat(fd)
+            digest = read_through(fd, before.st_size)
+            after = os.fstat(fd)
+        finally:
+            os.close(fd)
+        if stamp(before) == stamp(after):
+            return digest, after
+    raise Changing(0, "changes while it is read", path)
+
+
+def read_through(fd: int, size: int, also: Callable[[bytes], object] | None = None) -> str:
+    """Return the sha256 of all that can be read, and give each piece to `also`. `size` only chooses how much at once."""
+    hasher = hashlib.sha256()
+    while piece := os.read(fd, min(size + 1, CHUNK_BYTES)):
+        hasher.update(piece)
+        if also is not None:
+            also(piece)
+    return hasher.hexdigest()

@@ -1,0 +1,87 @@
+"""Where the bytes of a file can be had: releases of the project on this node first, then whoever carries from the source."""
+# No Path objects here: this is called for each of ten thousand files.
+# ruff: noqa: PTH112, PTH116
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol
+
+from infra_tasks.errors import SourceChanging, SourceUnreadable
+from infra_tasks.model.manifest import PLAIN, Entry
+from infra_tasks.releases.copying import copy_checked
+from infra_tasks.releases.layout import DIGEST, SEALED_EXECUTABLE, SEALED_PLAIN
+from infra_tasks.releases.snapshot import recall
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+    from pathlib import Path
+
+    from infra_tasks.model.manifest import Manifest
+    from infra_tasks.releases.layout import Shelf, Source
+
+# Looking through more old releases than this for a file costs more than bringing it.
+BASES = 3
+
+
+class Carrier(Protocol):
+    """Brings files from where the source is: a copy on this machine, rsync from another one."""
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+        """Write the files below `tree` (their folders are there), any mode; return the paths whose content was checked on the way.
+
+        What is not among them is read again by the builder. Raises SourceChanging and SourceUnreadable.
+        """
+
+
+class LocalCarrier:
+    """Copies from a source on this machine and checks each file while it is copied."""
+
+    def __init__(self, source: Source) -> None:
+        self._root = os.fspath(source.path)
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+        """Copy all; SourceChanging at the first file that is not what the manifest says."""
+        top = os.fspath(tree)
+        for entry in entries:
+            path = f"{self._root}/{entry.path}"
+            try:
+                same = copy_checked(path, f"{top}/{entry.path}", sealed(entry), entry.sha256)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+                if not os.path.isdir(self._root):
+                    raise SourceUnreadable(f"the source {self._root} is not there any more") from error
+                same = False
+            except OSError as error:
+                if error.filename != path:
+                    raise
+                raise SourceUnreadable(f"{entry.path!r} in {self._root} cannot be read: {error.strerror}") from error
+            if not same:
+                raise SourceChanging(
+                    f"{entry.path!r} in {self._root} is not what it was when the snapshot was taken; take a new one"
+                )
+        return {entry.path for entry in entries}
+
+
+def sealed(entry: Entry) -> int:
+    """Return the mode an entry's file has in a release."""
+    return SEALED_PLAIN if entry.mode == PLAIN else SEALED_EXECUTABLE
+
+
+def bases(shelf: Shelf, digest: str) -> Iterator[tuple[Path, Manifest]]:
+    """Yield other releases of the project, the one used last first."""
+    for other in by_last_use(shelf)[: BASES + 1]:
+        manifest = recall(shelf, other) if other != digest else None
+        if manifest is not None:
+            yield shelf.tree(other), manifest
+
+
+def by_last_use(shelf: Shelf) -> list[str]:
+    """Return the digests of all trees on this node, the one used last first."""
+    used: list[tuple[int, str]] = []
+    with suppress(FileNotFoundError), os.scandir(shelf.releases) as found:
+        for item in found:
+            if DIGEST.fullmatch(item.name):
+                with suppress(FileNotFoundError):
+                    used.append((os.stat(shelf.use(item.name)).st_mtime_ns, item.name))
+    return [digest for _, digest in sorted(used, reverse=True)]

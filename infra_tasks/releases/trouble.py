@@ -1,0 +1,37 @@
+"""Translate what the disk says into errors a person can act on."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from infra_tasks.errors import ReleaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_CURES = {
+    errno.ENOSPC: "free some space, or prune releases and runs on this node",
+    errno.EDQUOT: "free some space, or prune releases and runs on this node",
+    errno.EROFS: "the node's folder must be writable: mount it so, or set INFRA_HOME to another one",
+    errno.EACCES: "give the user the fleet runs as the right to write there",
+    errno.EPERM: "give the user the fleet runs as the right to write there",
+    errno.EILSEQ: "this disk cannot hold the name; rename the file",
+    errno.ENAMETOOLONG: "the name is too long for this disk; rename the file",
+    errno.EMFILE: "raise the limit of open files",
+}
+
+
+@contextmanager
+def said_of(what: str, where: Path) -> Iterator[None]:
+    """Turn an OSError into a ReleaseError: `what` could not be done in `where`, which file, why, what to do."""
+    try:
+        yield
+    except OSError as error:
+        cure = _CURES.get(error.errno or 0, "")
+        name = f" ({error.filename!r})" if error.filename else ""
+        raise ReleaseError(
+            f"{what} in {where}: {error.strerror or error}{name}" + (f"; {cure}" if cure else "")
+        ) from error

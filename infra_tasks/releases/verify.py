@@ -1,0 +1,167 @@
+"""Find out whether the tree of a release is what its manifest says, by a stat walk; mend what is not."""
+# No Path objects here: this is called for each of ten thousand files.
+# ruff: noqa: PTH115
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from infra_tasks.errors import ReleaseDamaged, ReleaseError
+from infra_tasks.model.manifest import Entry, Manifest, by_path
+from infra_tasks.releases import known, sidecar
+from infra_tasks.releases.layout import SEALED_FOLDER, Release
+from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held
+from infra_tasks.releases.mend import mend
+from infra_tasks.releases.reading import Changing, hash_file
+from infra_tasks.releases.setup_record import products
+from infra_tasks.releases.snapshot import recall
+from infra_tasks.releases.supply import sealed
+from infra_tasks.releases.trouble import said_of
+from infra_tasks.releases.walk import Row, fingerprint, look
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from infra_tasks.releases.layout import Shelf
+    from infra_tasks.releases.supply import Carrier
+
+
+@dataclass
+class Findings:
+    """What differs from the manifest. `doubtful` may be right: somebody touched it, so it must be read."""
+
+    missing: list[str] = field(default_factory=list)
+    extra: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    doubtful: list[Row] = field(default_factory=list)
+
+    def damage(self) -> tuple[str, ...]:
+        """Name everything that is wrong."""
+        said = [("missing", self.missing), ("added", self.extra), ("changed", self.wrong)]
+        return tuple(
+            f"{path!r} was {what}" if what != "missing" else f"{path!r} is missing"
+            for what, all_ in said
+            for path in all_
+        )
+
+
+def verify(release: Release, carrier: Carrier | None = None) -> Release:
+    """Return the release, right again if it was not; with `damaged` if it cannot be mended because something runs in it.
+
+    A tree nobody touched costs a stat walk. `carrier` brings files no other release here has. Raises ReleaseDamaged if
+    it cannot be mended at all, FileNotFoundError if there is no such tree.
+    """
+    if _untouched(release.shelf, release.digest):
+        return release
+    shelf, digest = release.shelf, release.digest
+    with held(shelf.work(digest)), said_of(f"the release {digest[:12]} cannot be checked", shelf.releases):
+        if _untouched(shelf, digest):
+            return release
+        return release.with_damage(make_right(shelf, digest, carrier))
+
+
+def make_right(shelf: Shelf, digest: str, carrier: Carrier | None) -> tuple[str, ...]:
+    """Look closely and mend; return the damage that stays because something runs there. The caller holds the work lock."""
+    manifest = recall(shelf, digest)
+    if manifest is None:
+        raise ReleaseDamaged(
+            f"the manifest of the release {digest[:12]} is lost: {shelf.manifest(digest)}; dispatch again"
+        )
+    if not (found := inspect(shelf, manifest)).damage():
+        return ()
+    with held(shelf.use(digest), EXCLUSIVE | AT_ONCE) as alone:
+        if alone is None:
+            return found.damage()
+        try:
+            mend(shelf, manifest, [*found.missing, *found.wrong], found.extra, carrier)
+        except ReleaseError as error:
+            raise ReleaseDamaged(
+                f"the release {digest[:12]} is damaged ({_few(found)}) and cannot be mended: {error}"
+            ) from error
+        left = inspect(shelf, manifest)
+        if left.damage():
+            raise ReleaseDamaged(f"the release {digest[:12]} was mended and is damaged again: {_few(left)}")
+    return ()
+
+
+def inspect(shelf: Shelf, manifest: Manifest) -> Findings:
+    """Compare a tree with its manifest, reading what is not known; note what was learned, and the tree if it is right."""
+    tree, digest = shelf.tree(manifest.digest), manifest.digest
+    rows = look(tree, products(shelf, digest))
+    entries = by_path(manifest)
+    found = compare(entries, manifest.folders(), rows, known.load(shelf))
+    links = (path for path, entry in entries.items() if entry.kind == "link" and path not in found.missing)
+    found.wrong += [path for path in links if _target(f"{tree}/{path}") != entries[path].target]
+    news: known.Facts = {}
+    for row in found.doubtful:
+        if _reads_as(f"{tree}/{row.path}", row, entries[row.path].sha256):
+            news[row.inode] = known.fact(row, entries[row.path].sha256)
+        else:
+            found.wrong.append(row.path)
+    if news:
+        known.tick_over(shelf.releases, max(ctime for _, _, ctime, _ in news.values()))
+    if look(tree, products(shelf, digest)) == rows:
+        _keep(shelf, digest, rows, news, right=not found.damage())
+    return found
+
+
+def compare(entries: Mapping[str, Entry], folders: set[str], rows: list[Row], facts: known.Facts) -> Findings:
+    """Say how a tree differs from what it should be. Pure: what must be read for it is `doubtful`."""
+    found = Findings()
+    seen = set()
+    for row in rows:
+        seen.add(row.path)
+        entry = entries.get(row.path)
+        if entry is None:
+            _compare_folder(row, folders, found)
+        elif entry.kind == "link":
+            pass  # its target is looked at by the caller
+        elif not stat.S_ISREG(row.mode) or row.mode & 0o7777 != sealed(entry):
+            found.wrong.append(row.path)
+        elif not known.holds(facts, row, entry.sha256):
+            found.doubtful.append(row)
+    found.missing += sorted(path for path in (entries.keys() | folders) - seen)
+    return found
+
+
+def _compare_folder(row: Row, folders: set[str], found: Findings) -> None:
+    if row.path and row.path not in folders:
+        if not any(row.path.startswith(extra + "/") for extra in found.extra[-1:]):
+            found.extra.append(row.path)
+    elif row.mode != stat.S_IFDIR | SEALED_FOLDER:
+        found.wrong.append(row.path)
+
+
+def _untouched(shelf: Shelf, digest: str) -> bool:
+    seen = sidecar.read(shelf.seen(digest))
+    return seen is not None and seen == fingerprint(look(shelf.tree(digest), products(shelf, digest)))
+
+
+def _keep(shelf: Shelf, digest: str, rows: list[Row], news: known.Facts, *, right: bool) -> None:
+    if news:
+        known.note(shelf, news)
+    if right:
+        sidecar.write(shelf.seen(digest), fingerprint(rows))
+
+
+def _reads_as(path: str, row: Row, sha256: str) -> bool:
+    try:
+        found, after = hash_file(path)
+    except (Changing, FileNotFoundError):
+        return False
+    return found == sha256 and (after.st_ino, after.st_ctime_ns) == (row.inode, row.ctime_ns)
+
+
+def _target(path: str) -> str | None:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return None
+
+
+def _few(found: Findings) -> str:
+    damage = found.damage()
+    return "; ".join(damage[:5]) + (f" and {len(damage) - 5} more" if len(damage) > 5 else "")

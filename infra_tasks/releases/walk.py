@@ -1,0 +1,73 @@
+"""Look at a tree on disk: one row per path, and a fingerprint that changes with any of them."""
+
+from __future__ import annotations
+
+import hashlib
+import marshal
+import os
+import stat
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+
+class Row(NamedTuple):
+    """What stat says of a path. `inode` to `ctime_ns` are 0 for folders: their time changes with what comes and goes in them."""
+
+    path: str
+    mode: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+
+def look(tree: Path, skip: Collection[str] = ()) -> list[Row]:
+    """Return rows of everything below `tree`, the tree itself as "", without the paths of `skip` and what lies below them."""
+    rows = [top_row(tree)]
+    _look(os.fspath(tree), "", frozenset(skip), rows)
+    return rows
+
+
+def _look(folder: str, prefix: str, skip: frozenset[str], rows: list[Row]) -> None:
+    below = []
+    add = rows.append
+    make = Row._make
+    with os.scandir(folder) as found:
+        for item in found:
+            path = prefix + item.name
+            if skip and path in skip:
+                continue
+            seen = item.stat(follow_symlinks=False)
+            if stat.S_ISDIR(seen.st_mode):
+                add(Row(path, seen.st_mode, 0, 0, 0, 0))
+                below.append((item.path, path + "/"))
+            else:
+                add(make((path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)))
+    for folder_below, prefix_below in below:
+        _look(folder_below, prefix_below, skip, rows)
+
+
+def top_row(tree: Path) -> Row:
+    """Return the row of the tree itself."""
+    return Row("", os.lstat(tree).st_mode, 0, 0, 0, 0)
+
+
+def row(tree: Path, path: str) -> Row:
+    """Return the row of one path."""
+    seen = os.lstat(f"{os.fspath(tree)}/{path}")
+    return Row(path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def row_of(path: str, seen: os.stat_result) -> Row:
+    """Return the row a stat makes."""
+    return Row(path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def fingerprint(rows: list[Row]) -> bytes:
+    """Return 32 bytes over all rows, in the order of the disk: another order is another look, never a wrong 'same'."""
+    # Version 2 of marshal writes the same bytes for the same values; later ones look at reference counts.
+    plain = list(map(tuple, rows))
+    return hashlib.blake2b(marshal.dumps(plain, 2), digest_size=32).digest()

@@ -1,4 +1,4 @@
-"""Where the Redis that a node runs itself can be reached: port and password from the node's folder. No Redis here."""
+"""Where the node's own Redis is: its port and password lie in files of the node's folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,17 @@ if TYPE_CHECKING:
 
 
 def url(home: Home) -> str:
-    """Return redis://:password@127.0.0.1:port/0. Raises FleetUnreachable when this node never ran its Redis."""
+    """Return `redis://:password@127.0.0.1:port/0`, password included: never print it.
+
+    Read anew for every connection: the port changes when a stranger took it. Raises FleetUnreachable while the
+    embedded Redis was never started.
+    """
     try:
-        port = int(json.loads(home.ports_json.read_text())["redis"])
+        port = int(json.loads(home.ports_json.read_bytes())["redis"])
         password = (home.secrets / "redis.password").read_text().strip()
-    except (OSError, ValueError, KeyError):
-        raise FleetUnreachable(f"the Redis of {home.root} was never started; start the node with `infra up`") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FleetUnreachable(
+            f"the embedded Redis of {home.root} was never started ({type(error).__name__}: {error}). "
+            "Start the node with `infra up`."
+        ) from error
     return f"redis://:{password}@127.0.0.1:{port}/0"

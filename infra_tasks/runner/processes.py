@@ -14,9 +14,8 @@ from infra_tasks.runner.clock import process_started
 
 COOKIE_VARIABLE = "INFRA_COOKIE"
 
-if sys.platform != "darwin":
-    _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-    _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process(NamedTuple):

@@ -59,20 +59,26 @@ def mind(folder: str) -> None:
 
 
 def _become_parent(mark: object) -> None:
-    """Leave everybody's session, be deaf to stray signals, inherit orphans, and hand the mark to all below."""
+    """Leave everybody's session, be deaf to stray signals, and take all orphans in where the system can do that."""
     os.setsid()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    if sys.platform != "linux":
-        return
-    _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    _prctl(PR_SET_NAME, ctypes.cast(ctypes.c_char_p(b"infra-shim"), ctypes.c_void_p), 0, 0, 0)
-    if isinstance(mark, int) and mark > 0:
-        try:
-            resource.setrlimit(RLIMIT_LOCKS, (mark, mark))
-        except (ValueError, OSError):
-            return  # a shim inside a run of another fleet, not root: descent and cookie must do
+    if sys.platform == "linux":
+        _become_reaper(mark)
+
+
+if sys.platform == "linux":
+
+    def _become_reaper(mark: object) -> None:
+        """Inherit orphans, say who we are, and hand the mark to everything below."""
+        _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _prctl(PR_SET_NAME, ctypes.cast(ctypes.c_char_p(b"infra-shim"), ctypes.c_void_p), 0, 0, 0)
+        if isinstance(mark, int) and mark > 0:
+            try:
+                resource.setrlimit(RLIMIT_LOCKS, (mark, mark))
+            except (ValueError, OSError):
+                return  # a shim inside a run of another fleet, not root: descent and cookie must do
 
 
 class _Shim:
@@ -120,11 +126,11 @@ class _Shim:
     def _start(self, pump: Pump) -> None:
         """Start the command, unless it was stopped before it began."""
         self._stopped = outcome_due(boot_clock(), self._bound)
-        argv, cwd = self._record["command"], self._record["cwd"]
-        env = {**self._record["env"], COOKIE_VARIABLE: self._record["cookie"]}
+        argv, cwd = self._record.get("command") or [""], self._record.get("cwd")
         try:
+            env = {**self._record["env"], COOKIE_VARIABLE: self._record["cookie"]}
             self._pid = 0 if self._stopped else command.start(argv, env, cwd, *pump.ends)
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, LookupError) as error:
             self._stopped, self._error = "start_failed", command.why_not(argv, cwd, error)
         pump.started()
         self._over = not self._pid
@@ -208,9 +214,9 @@ class _Shim:
             self._kill_since = now
         found = self._below()
         tree.kill(found)
-        self._survivors = len(found.living())
-        waited_s = now - self._kill_since
-        self._over = waited_s > (tree.GIVE_UP_AFTER_S if self._survivors else ONLY_ZOMBIES_S)
+        living = len(found.living())
+        if now - self._kill_since > (tree.GIVE_UP_AFTER_S if living else ONLY_ZOMBIES_S):
+            self._survivors, self._over = living, True
 
     def _below(self) -> tree.Found:
         return tree.below(os.getpid(), self._record["cookie"], self._sids)
@@ -227,12 +233,11 @@ class _Shim:
         now = boot_clock()
         if self._kill_since is not None:
             return KILL_EVERY_S if now - self._kill_since < 1 else KILL_SELDOM_EVERY_S
-        next_at = min(self._look_at, self._started_boot + self._samples[0])
         if self._term_at is None:
-            next_at = min(next_at, self._bound.limit_at, self._bound.stop_at)
+            next_at = min(self._bound.limit_at, self._bound.stop_at, self._started_boot + self._samples[0])
         else:
-            next_at = min(next_at, kill_at(self._term_at, self._bound))
-        return min(LOOK_AT_ORDERS_EVERY_S, max(0.0, next_at - now))
+            next_at = kill_at(self._term_at, self._bound)
+        return max(0.0, min(next_at, self._look_at) - now)
 
     def _cap_bytes(self) -> int:
         return int(self._record.get("output_cap_bytes") or DEFAULT_CAP_BYTES)

@@ -174,7 +174,8 @@ def send(pid: int, started: float | None, number: signal.Signals, *, pgid: int |
     """Signal (pid, start time), or the group it is in; a pidfd keeps the pid from being recycled meanwhile."""
     fd = -1
     try:
-        fd = os.pidfd_open(pid) if sys.platform == "linux" else -1
+        if sys.platform == "linux":
+            fd = os.pidfd_open(pid)
         if started is None or process_started(pid) != started:
             return False
         if pgid is not None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import time
@@ -55,6 +56,10 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
     return Brought(len(made.missing), sizes, made.shared_files, time.monotonic() - began)
 
 
+# What opening says when another thing has the name, or nothing.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO}
+
+
 class Building:
     """A tree that grows from what releases here share and from what a carrier brings, all of it checked.
 
@@ -92,6 +97,23 @@ class Building:
             self.missing = found.missing + list(self._take(base, found, by_path(wanted), facts))
         self.shared_files = len(self.rows)
 
+    def copy_from(self, tree: Path) -> None:
+        """Take what has the right content in a tree, by copy."""
+        left = []
+        for entry in self.missing:
+            there, here = f"{os.fspath(tree)}/{entry.path}", f"{os.fspath(self.tree)}/{entry.path}"
+            try:
+                taken = copy_checked(there, here, sealed(entry), entry.sha256)
+            except OSError as error:
+                if not _is_bad_base(error):
+                    raise
+                taken = False
+            if taken:
+                self.rows[entry.path] = row(self.tree, entry.path)
+            else:
+                left.append(entry)
+        self.missing = left
+
     def _take(self, base: Path, found: Diff, wanted: Mapping[str, Entry], facts: known.Facts) -> Iterator[Entry]:
         """Take what was found in a base; yield what could not be taken after all."""
         for ways, may_link in ((found.shared, True), (found.copied, False)):
@@ -99,8 +121,10 @@ class Building:
                 there, here = f"{os.fspath(base)}/{base_path}", f"{os.fspath(self.tree)}/{path}"
                 try:
                     taken = self._take_one(there, here, wanted[path], facts, may_link=may_link)
-                except (FileNotFoundError, NotADirectoryError, Changing):
-                    taken = False  # the base is damaged or being removed
+                except OSError as error:
+                    if not _is_bad_base(error):
+                        raise
+                    taken = False
                 if not taken:
                     yield wanted[path]
 
@@ -175,6 +199,11 @@ def _finish(shelf: Shelf, manifest: Manifest, made: Building) -> None:
     sidecar.write(shelf.seen(manifest.digest), fingerprint(rows))
 
 
+def _is_bad_base(error: OSError) -> bool:
+    """Say whether what we wanted to take from is damaged or just being removed; anything else is our own trouble."""
+    return isinstance(error, Changing) or error.errno in _NOT_THERE
+
+
 def _look_closer(tree: Path, found: Row, built: Row, sha256: str) -> None:
     # Another builder linked the same inode, or a release that shares it was removed: only its ctime moved.
     same = found._replace(ctime_ns=0) == built._replace(ctime_ns=0)
@@ -188,12 +217,13 @@ def _refuse_twins(folder: Path, manifest: Manifest) -> None:
     if pairs:
         said = "; ".join(f"{one!r} and {other!r}" for one, other in pairs[:5])
         raise NamesCollide(
-            f"the disk of {folder} cannot tell these names apart: {said}; rename one of each, or leave one out (.infraignore)"
+            f"the disk of {folder} cannot tell these names apart: {said}; "
+            "rename one of each, or leave one out (.infraignore)"
         )
 
 
 def blind_to(folder: Path) -> tuple[bool, bool]:
-    """Ask the disk: does it take names that differ only in case, or only in Unicode form, for the same?"""
+    """Return whether the disk is blind to case, and whether it is blind to the Unicode form of names."""
     with tempfile.TemporaryDirectory(prefix=".probe-", dir=folder) as probe:
         os.mkdir(f"{probe}/case")
         os.mkdir(f"{probe}/\u00e9")
@@ -201,7 +231,7 @@ def blind_to(folder: Path) -> tuple[bool, bool]:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Have the new name on the disk. The files themselves may follow: one that did not shows another size and is mended."""
+    """Have the new name on the disk. The files may follow: one that did not shows another size and is mended."""
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra_tasks.releases.reading import Changing, open_to_read, read_through, stamp
@@ -62,10 +63,8 @@ def _write_all(fd: int) -> Callable[[bytes], None]:
 
 
 def _drop(target: str) -> None:
-    try:
+    with suppress(FileNotFoundError):
         os.unlink(target)
-    except FileNotFoundError:
-        pass
 
 
 def link(source: str, target: str) -> bool:

@@ -32,7 +32,7 @@ def ensure_release(
     is. Files come from other releases of the project, else from `carrier`, else from `source`. Asked for twice at once,
     one builds and the other waits. `damaged` in the answer means: something runs in it, use a private copy.
 
-    Raises ReleaseError and its kinds; SourceChanging if the source is no longer what the digest says: take a new snapshot.
+    Raises ReleaseError and its kinds; SourceChanging if the source is no longer what the digest says: snapshot again.
     """
     shelf = Shelf(home, project)
     if carrier is None and source is not None:

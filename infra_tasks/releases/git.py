@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-_GITLINK = b"160000"
+_GITLINK = "160000"
 _TIMEOUT_S = 300
 # Whoever calls us may itself be a git hook: its variables would answer for another tree. Given empty, git complains, so
 # the caller's environment is passed on without them by `env -u`.
@@ -69,25 +69,24 @@ def _list(folder: Path, prefix: str, listed: Listed) -> None:
     done = _ask(folder, *asked)
     if b"could not open directory" in done.stderr:
         raise SourceUnreadable(f"{folder}: {_words(done.stderr)}; make it readable, or leave it out in .infraignore")
-    known: set[bytes] = set()
-    for record in done.stdout.split(b"\0"):
-        name, is_link = _parse(record)
-        if not name or name in known:
-            continue
-        known.add(name)
-        path = os.fsdecode(name)
-        if is_link or name.endswith(b"/"):
+    known: set[str] = set()
+    for record in os.fsdecode(done.stdout).split("\0"):
+        path, is_link = _parse(record)
+        if not path or path in known:
+            continue  # a file in a merge conflict is there up to three times
+        known.add(path)
+        if is_link or path[-1] == "/":
             _list_inner(folder / path, prefix + path.rstrip("/"), listed, submodule=is_link)
         else:
             listed.paths.append(prefix + path)
 
 
-def _parse(record: bytes) -> tuple[bytes, bool]:
+def _parse(record: str) -> tuple[str, bool]:
     """Split `? path` and `H mode sha stage<TAB>path` (-t -s); say whether it is a submodule."""
-    if record.startswith(b"? "):
+    if record[:2] == "? ":
         return record[2:], False
-    facts, _, name = record.partition(b"\t")
-    return name, facts[2:8] == _GITLINK
+    facts, _, path = record.partition("\t")
+    return path, facts[2:8] == _GITLINK
 
 
 def _list_inner(folder: Path, path: str, listed: Listed, *, submodule: bool) -> None:

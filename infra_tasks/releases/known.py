@@ -1,6 +1,6 @@
 """What is known of the inodes of a project's releases: in this state of stat, the content has this hash.
 
-Hard links make releases share inodes, and each link made or removed changes the ctime of the inode for all of them. So the
+Hard links make releases share inodes, and each link made or removed changes the inode's ctime for all of them. So the
 facts belong to the inode, not to a release: who links, removes or reads a file notes its new state once, and no other
 release has to be read again for it. A change behind our back changes the ctime to one that nobody noted.
 """
@@ -59,7 +59,7 @@ def fact(row: Row, sha256: str) -> tuple[int, int, int, str]:
 
 
 def tick_over(folder: Path, ctime_ns: int) -> None:
-    """Wait (milliseconds) until the disk's clock has passed `ctime_ns`: what changes from now on shows another ctime."""
+    """Wait (milliseconds) until the disk's clock is past `ctime_ns`: what changes from now on shows another ctime."""
     deadline = time.monotonic() + _TICK_DEADLINE_S
     fd, probe = tempfile.mkstemp(prefix=".tick-", dir=folder)
     try:

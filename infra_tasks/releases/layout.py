@@ -29,6 +29,10 @@ class Source:
     path: Path
     exclude: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Make the path absolute: links are judged by it, and the stat cache is named by it."""
+        object.__setattr__(self, "path", self.path.absolute())
+
 
 @dataclass(frozen=True)
 class Brought:
@@ -98,7 +102,7 @@ class Shelf:
         return self.root / "setup" / f"{digest}.log"
 
     def use(self, digest: str) -> Path:
-        """Return the lock that is shared by who runs in the tree, and exclusive for who changes it. Its mtime is the last use."""
+        """Return the lock shared by who runs in the tree, exclusive for who changes it. Its mtime is the last use."""
         return self.releases / f"{digest}.lock"
 
     def work(self, digest: str) -> Path:

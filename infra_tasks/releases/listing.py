@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from infra_tasks.errors import SourceUnreadable
 from infra_tasks.releases import git
+from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.rules import GIT_RULES, Rules, first_out, last_word, narrowing, read_rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from infra_tasks.releases.layout import Shelf, Source
+    from infra_tasks.releases.layout import Source
+    from infra_tasks.settings import Home
 
 _SPECIAL = "neither a file nor a link (a pipe, a socket or a device)"
 _EMPTY = "an empty folder (as in git, a folder goes because something lies in it)"
@@ -45,23 +47,23 @@ def list_source(shelf: Shelf, source: Source) -> list[str]:
     return [found.path for found in _walk(source.path, own, home) if found.reason == ""]
 
 
-def left_out(shelf: Shelf, source: Source) -> Iterator[LeftOut]:
-    """Say what does not go and why: which rule of which file. Costs a walk of what is not ignored, and two calls of git."""
+def left_out(home: Home, project: str, source: Source) -> Iterator[LeftOut]:
+    """Say what does not go and why: which rule of which file. Costs a walk of what is not ignored, and calls of git.
+
+    Raises SourceUnreadable.
+    """
+    shelf = Shelf(home, project)
     _must_be_there(source.path)
     own = narrowing(source.path, source.exclude)
-    home = _inside(shelf, source)
+    inner = _inside(shelf, source)
     if not git.is_work_tree(source.path):
-        yield from (found for found in _walk(source.path, own, home) if found.reason)
+        yield from (found for found in _walk(source.path, own, inner) if found.reason)
         return
     listed = git.list_tree(source.path)
     by_git = [LeftOut(*skipped) for skipped in (*git.ignored(source.path), *listed.skipped)]
     yield from by_git
     gone = {found.path for found in by_git}
-    yield from _unlisted(source.path, own, home, gone)
-
-
-def _unlisted(root: Path, own: list[Rules], home: str | None, gone: set[str]) -> Iterator[LeftOut]:
-    for found in _walk(root, own, home, by_git=gone):
+    for found in _walk(source.path, own, inner, by_git=gone):
         if found.reason and found.path not in gone:
             yield found
 
@@ -88,44 +90,42 @@ def _below(path: str, folder: str | None) -> bool:
 
 
 def _walk(root: Path, own: list[Rules], home: str | None, by_git: set[str] | None = None) -> Iterator[LeftOut]:
-    """Walk a source; paths that go have no reason. With `by_git` those are what git leaves out, else .gitignore files rule."""
+    """Walk a source; what goes has no reason. With `by_git` those are what git leaves out, else .gitignore rules."""
     pending: list[tuple[str, list[Rules]]] = [("", [])]
     while pending:
         prefix, nested = pending.pop()
-        if by_git is None:
-            here = read_rules(root / prefix, GIT_RULES, prefix)
-            nested = [*nested, here] if here else nested
-        any_here = False
-        for item in _scan(root, prefix):
-            any_here = True
+        here = read_rules(root / prefix, GIT_RULES, prefix) if by_git is None else None
+        nested = [*nested, here] if here else nested
+        items = _scan(root, prefix)
+        for item in items:
             is_folder = item.is_dir(follow_symlinks=False)
             path = prefix + item.name + ("/" if is_folder else "")
-            reason = _why_out(path, item, nested, own, home, by_git)
+            reason = _never(path, item, home) or _by_rule(path, nested, own, by_git)
             if reason or not is_folder:
                 yield LeftOut(path, reason)
             else:
                 pending.append((path, nested))
-        if not any_here and prefix:
+        if not items and prefix:
             yield LeftOut(prefix, _EMPTY)
 
 
-def _why_out(
-    path: str, item: os.DirEntry[str], nested: list[Rules], own: list[Rules], home: str | None, by_git: set[str] | None
-) -> str:
+def _never(path: str, item: os.DirEntry[str], home: str | None) -> str:
+    """Say why a path goes in no project."""
     if item.name == ".git":
         return "git's own files"
     if home is not None and path.rstrip("/") == home:
         return "the node's own folder (INFRA_HOME)"
+    plain = item.is_symlink() or item.is_dir(follow_symlinks=False) or item.is_file(follow_symlinks=False)
+    return "" if plain else _SPECIAL
+
+
+def _by_rule(path: str, nested: list[Rules], own: list[Rules], by_git: set[str] | None) -> str:
     if by_git is not None and path in by_git:
         return "git"
     verdict = last_word(nested, path)
     if verdict is not None and verdict.out:
         return verdict.reason
-    reason = first_out(own, path)
-    if reason is not None:
-        return reason
-    plain = item.is_symlink() or item.is_dir(follow_symlinks=False) or item.is_file(follow_symlinks=False)
-    return "" if plain else _SPECIAL
+    return first_out(own, path) or ""
 
 
 def _scan(root: Path, prefix: str) -> list[os.DirEntry[str]]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def mend(
     shelf: Shelf, manifest: Manifest, wanted: Iterable[str], extra: Sequence[str], carrier: Carrier | None
 ) -> None:
-    """Replace what is wrong or missing, remove what was added. The caller holds work lock and use lock, both exclusively.
+    """Replace what is wrong or missing, remove what was added. The caller holds both locks, exclusively.
 
     `wanted` may hold folders. Raises ReleaseError if no other release here has a file and nobody can bring it.
     """
@@ -34,7 +34,7 @@ def mend(
     entries = by_path(manifest)
     broken = [entries[path] for path in wanted if path in entries]
     # First have everything at hand, then touch the tree.
-    staged = stage(shelf, manifest.digest, broken, carrier)
+    staged = stage(shelf, manifest.digest, broken, carrier, own=tree)
     try:
         for path in extra:
             _open_parents(tree, path)
@@ -49,16 +49,29 @@ def mend(
     finally:
         remove_tree(shelf, staged.tree)
         for folder in ("", *manifest.folders()):
-            os.chmod(tree / folder, SEALED_FOLDER)
+            place = tree / folder
+            if place.is_dir() and not place.is_symlink():
+                place.chmod(SEALED_FOLDER)
 
 
-def stage(shelf: Shelf, digest: str, entries: Sequence[Entry], carrier: Carrier | None) -> Building:
-    """Bring single files of a release into the folder it was once built in. The caller holds its work lock."""
+def stage(
+    shelf: Shelf, digest: str, entries: Sequence[Entry], carrier: Carrier | None, own: Path | None = None
+) -> Building:
+    """Bring single files of a release into the folder it was once built in. The caller holds its work lock.
+
+    With `own`, a file there that only has the wrong mode gives its content.
+    """
     place = shelf.building(digest)
     remove_tree(shelf, place)
-    staged = Building(shelf, entries, place, digest)
-    staged.share()
-    staged.bring(carrier)
+    try:
+        staged = Building(shelf, entries, place, digest)
+        if own is not None:
+            staged.copy_from(own)
+        staged.share()
+        staged.bring(carrier)
+    except BaseException:
+        remove_tree(shelf, place)
+        raise
     return staged
 
 

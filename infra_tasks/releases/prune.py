@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
-from infra_tasks.releases.layout import DIGEST, Shelf
+from infra_tasks.releases.layout import DIGEST, OPEN_FOLDER, Shelf
 from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held
 from infra_tasks.releases.removing import remove_tree
 from infra_tasks.releases.supply import by_last_use
 from infra_tasks.releases.trouble import said_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from infra_tasks.settings import Home
 
 # A manifest may wait for its release for as long as a dispatch may take.
 MANIFEST_KEEP_S = 7 * 86400
+# What a step that takes milliseconds leaves when it is killed.
+SMALL_KEEP_S = 3600
 _MARKS = (".building-", ".removing-")
 
 
@@ -25,9 +28,7 @@ def prune(home: Home, project: str, keep: int = 5) -> list[str]:
     shelf = Shelf(home, project)
     removed = []
     with said_of(f"releases of {project} cannot be removed", shelf.releases):
-        for digest in by_last_use(shelf)[keep:]:
-            if _remove(shelf, digest):
-                removed.append(digest)
+        removed += [digest for digest in by_last_use(shelf)[keep:] if _remove(shelf, digest)]
         sweep_leftovers(shelf)
         _drop_old_manifests(shelf)
     return removed
@@ -41,7 +42,7 @@ def _remove(shelf: Shelf, digest: str) -> bool:
             if alone is None:
                 return False
             # Out of sight at once, so that nobody finds half of it.
-            os.chmod(shelf.tree(digest), 0o755)  # noqa: PTH101
+            shelf.tree(digest).chmod(OPEN_FOLDER)
             shelf.tree(digest).rename(shelf.removing(digest))
             remove_tree(shelf, shelf.removing(digest))
             for path in (shelf.setup_log(digest), *shelf.beside(digest)):
@@ -58,11 +59,19 @@ def sweep_leftovers(shelf: Shelf) -> None:
             with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
                 if work is not None:
                     remove_tree(shelf, item)
+        elif item.name.startswith(".") and not mark and _age_s(item) > SMALL_KEEP_S:
+            remove_tree(shelf, item)
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def _drop_old_manifests(shelf: Shelf) -> None:
     for path in list(shelf.releases.glob("*.json")) if shelf.releases.is_dir() else []:
-        old = time.time() - path.stat().st_mtime > MANIFEST_KEEP_S
-        if old and DIGEST.fullmatch(path.stem) and not shelf.tree(path.stem).exists():
+        if _age_s(path) > MANIFEST_KEEP_S and DIGEST.fullmatch(path.stem) and not shelf.tree(path.stem).exists():
             for beside in shelf.beside(path.stem):
                 beside.unlink(missing_ok=True)

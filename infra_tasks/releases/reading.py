@@ -60,7 +60,7 @@ def hash_file(path: str) -> tuple[str, os.stat_result]:
 
 
 def read_through(fd: int, size: int, also: Callable[[bytes], object] | None = None) -> str:
-    """Return the sha256 of all that can be read, and give each piece to `also`. `size` only chooses how much at once."""
+    """Return the sha256 of all that can be read, and give each piece to `also`. `size` is only a guess, for speed."""
     hasher = hashlib.sha256()
     while piece := os.read(fd, min(size + 1, CHUNK_BYTES)):
         hasher.update(piece)

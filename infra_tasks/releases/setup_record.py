@@ -39,3 +39,8 @@ def products(shelf: Shelf, digest: str) -> list[str]:
     """Return the paths a setup added to the tree."""
     done = recorded(shelf, digest)
     return done.products if done else []
+
+
+def forget(shelf: Shelf, digest: str) -> None:
+    """Forget a setup: what it made is no part of the release any more."""
+    shelf.setup(digest).unlink(missing_ok=True)

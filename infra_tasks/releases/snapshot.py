@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from infra_tasks.releases.layout import Source
     from infra_tasks.settings import Home
 
-# A file that was hashed sooner than this after its last change may change again within one tick of the disk's clock, and
-# stat would not show it. Such a hash is used once and not kept (git calls these entries racily clean).
+# A file that was hashed sooner than this after its last change may change again within one tick of the disk's clock,
+# and stat would not show it. Such a hash is used once and not kept (git calls these entries racily clean).
 TICK_NS = 100_000_000
 # Disks that only know whole seconds (HFS+, some network disks) need more.
 COARSE_TICK_NS = 2_000_000_000
 # A tree that still changes after so many passes is not going to hold still.
 PASSES = 6
 
-# (size, mtime_ns, ctime_ns, inode, sha256)
+# By path: size, mtime_ns, ctime_ns, inode and the sha256 of the content.
 Known = dict[str, tuple[int, int, int, int, str]]
 
 
@@ -122,32 +122,28 @@ class _Taking:
         seen: Known = {}
         for path in paths:
             try:
-                self._look(top, path, entries, seen)
+                found = os.lstat(top + path)
+                if stat.S_ISREG(found.st_mode):
+                    known = self.known.get(path)
+                    if known is None or known[:4] != _state(found):
+                        known = self._read(top, path)
+                    seen[path] = known
+                    mode = EXECUTABLE if found.st_mode & 0o100 else PLAIN
+                    entries.append(Entry(path, "file", mode, known[0], known[4]))
+                elif stat.S_ISLNK(found.st_mode):
+                    entries.append(self._link(top, path))
             except (FileNotFoundError, NotADirectoryError):
                 continue  # tracked and deleted, or deleted since it was listed
-            except Changing as error:
-                raise SourceChanging(f"{path!r} in {self.root} {error.strerror}; wait, or leave it out") from error
             except OSError as error:
-                raise SourceUnreadable(
-                    f"{path!r} in {self.root} cannot be read: {error.strerror}; make it readable, or leave it out (.infraignore)"
-                ) from error
+                raise _refused(self.root, path, error) from error
         self.known = seen
         self.racy &= seen.keys()
         return _without_what_links_hide(entries)
 
-    def _look(self, top: str, path: str, entries: list[Entry], seen: Known) -> None:
-        found = os.lstat(top + path)
-        mode = found.st_mode
-        if stat.S_ISREG(mode):
-            known = self.known.get(path)
-            if known is None or known[:4] != (found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino):
-                known = self._read(top, path)
-            seen[path] = known
-            entries.append(Entry(path, "file", EXECUTABLE if mode & 0o100 else PLAIN, known[0], known[4]))
-        elif stat.S_ISLNK(mode):
-            target = os.readlink(top + path)
-            _check_link(self.root, path, target)
-            entries.append(Entry(path, "link", EXECUTABLE, len(os.fsencode(target)), "", target))
+    def _link(self, top: str, path: str) -> Entry:
+        target = os.readlink(top + path)
+        _check_link(self.root, path, target)
+        return Entry(path, "link", EXECUTABLE, len(os.fsencode(target)), "", target)
 
     def _read(self, top: str, path: str) -> tuple[int, int, int, int, str]:
         began_ns = self._now_ns()
@@ -159,7 +155,19 @@ class _Taking:
             self.racy.add(path)
         else:
             self.racy.discard(path)
-        return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, digest
+        return *_state(found), digest
+
+
+def _state(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
+
+
+def _refused(root: Path, path: str, error: OSError) -> SourceChanging | SourceUnreadable:
+    if isinstance(error, Changing):
+        return SourceChanging(f"{path!r} in {root} {error.strerror}; wait, or leave it out (.infraignore)")
+    return SourceUnreadable(
+        f"{path!r} in {root} cannot be read: {error.strerror}; make it readable, or leave it out (.infraignore)"
+    )
 
 
 def _check_link(root: Path, path: str, target: str) -> None:
@@ -168,7 +176,8 @@ def _check_link(root: Path, path: str, target: str) -> None:
     An absolute link to something outside (`/usr/share/dict`) means the node's own and goes as it is.
     """
     if target.startswith("/"):
-        if not os.path.normpath(target).startswith(os.fspath(root) + "/"):
+        inside = (os.fspath(root) + "/", os.path.realpath(root) + "/")
+        if not os.path.normpath(target).startswith(inside):
             return
         wrong = "leads by an absolute path into the source itself, which a release must not depend on: make it relative"
     elif posixpath.normpath(posixpath.join(posixpath.dirname(path), target)).split("/", 1)[0] != "..":

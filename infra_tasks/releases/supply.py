@@ -1,6 +1,6 @@
-"""Where the bytes of a file can be had: releases of the project on this node first, then whoever carries from the source."""
+"""Where the bytes of a file can be had: releases of the project on this node, then whoever carries from the source."""
 # No Path objects here: this is called for each of ten thousand files.
-# ruff: noqa: PTH112, PTH116
+# ruff: noqa: PTH112
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Carrier(Protocol):
     """Brings files from where the source is: a copy on this machine, rsync from another one."""
 
     def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
-        """Write the files below `tree` (their folders are there), any mode; return the paths whose content was checked on the way.
+        """Write the files below `tree` (their folders are there), with any mode.
 
-        What is not among them is read again by the builder. Raises SourceChanging and SourceUnreadable.
+        Return the paths whose content was checked on the way and whose mode is sealed; the builder reads the others
+        again. Raises SourceChanging and SourceUnreadable.
         """
 
 
@@ -82,6 +83,8 @@ def by_last_use(shelf: Shelf) -> list[str]:
     with suppress(FileNotFoundError), os.scandir(shelf.releases) as found:
         for item in found:
             if DIGEST.fullmatch(item.name):
+                at_ns = 0
                 with suppress(FileNotFoundError):
-                    used.append((os.stat(shelf.use(item.name)).st_mtime_ns, item.name))
+                    at_ns = shelf.use(item.name).stat().st_mtime_ns
+                used.append((at_ns, item.name))
     return [digest for _, digest in sorted(used, reverse=True)]

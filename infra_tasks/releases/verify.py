@@ -40,16 +40,12 @@ class Findings:
 
     def damage(self) -> tuple[str, ...]:
         """Name everything that is wrong."""
-        said = [("missing", self.missing), ("added", self.extra), ("changed", self.wrong)]
-        return tuple(
-            f"{path!r} was {what}" if what != "missing" else f"{path!r} is missing"
-            for what, all_ in said
-            for path in all_
-        )
+        said = (("is missing", self.missing), ("was added", self.extra), ("was changed", self.wrong))
+        return tuple(f"{path!r} {what}" for what, paths in said for path in paths)
 
 
 def verify(release: Release, carrier: Carrier | None = None) -> Release:
-    """Return the release, right again if it was not; with `damaged` if it cannot be mended because something runs in it.
+    """Return the release, right again if it was not; with `damaged` if it cannot be mended while something runs in it.
 
     A tree nobody touched costs a stat walk. `carrier` brings files no other release here has. Raises ReleaseDamaged if
     it cannot be mended at all, FileNotFoundError if there is no such tree.
@@ -57,14 +53,15 @@ def verify(release: Release, carrier: Carrier | None = None) -> Release:
     if _untouched(release.shelf, release.digest):
         return release
     shelf, digest = release.shelf, release.digest
-    with held(shelf.work(digest)), said_of(f"the release {digest[:12]} cannot be checked", shelf.releases):
+    with held(shelf.work(digest)):
         if _untouched(shelf, digest):
             return release
-        return release.with_damage(make_right(shelf, digest, carrier))
+        with said_of(f"the release {digest[:12]} cannot be checked", shelf.releases):
+            return release.with_damage(make_right(shelf, digest, carrier))
 
 
 def make_right(shelf: Shelf, digest: str, carrier: Carrier | None) -> tuple[str, ...]:
-    """Look closely and mend; return the damage that stays because something runs there. The caller holds the work lock."""
+    """Look closely and mend; return the damage that stays while something runs there. The caller holds the work lock."""
     manifest = recall(shelf, digest)
     if manifest is None:
         raise ReleaseDamaged(
@@ -88,7 +85,7 @@ def make_right(shelf: Shelf, digest: str, carrier: Carrier | None) -> tuple[str,
 
 
 def inspect(shelf: Shelf, manifest: Manifest) -> Findings:
-    """Compare a tree with its manifest, reading what is not known; note what was learned, and the tree if it is right."""
+    """Compare a tree with its manifest, reading what is not known; note what was learned, and a tree that is right."""
     tree, digest = shelf.tree(manifest.digest), manifest.digest
     rows = look(tree, products(shelf, digest))
     entries = by_path(manifest)
@@ -103,8 +100,11 @@ def inspect(shelf: Shelf, manifest: Manifest) -> Findings:
             found.wrong.append(row.path)
     if news:
         known.tick_over(shelf.releases, max(ctime for _, _, ctime, _ in news.values()))
-    if look(tree, products(shelf, digest)) == rows:
-        _keep(shelf, digest, rows, news, right=not found.damage())
+        if look(tree, products(shelf, digest)) != rows:
+            return found  # somebody is at it: what was learned is not kept
+        known.note(shelf, news)
+    if not found.damage():
+        sidecar.write(shelf.seen(digest), fingerprint(rows))
     return found
 
 
@@ -123,28 +123,26 @@ def compare(entries: Mapping[str, Entry], folders: set[str], rows: list[Row], fa
             found.wrong.append(row.path)
         elif not known.holds(facts, row, entry.sha256):
             found.doubtful.append(row)
-    found.missing += sorted(path for path in (entries.keys() | folders) - seen)
+    found.missing += sorted((entries.keys() | folders) - seen)
+    found.extra = _topmost(found.extra)
     return found
 
 
 def _compare_folder(row: Row, folders: set[str], found: Findings) -> None:
     if row.path and row.path not in folders:
-        if not any(row.path.startswith(extra + "/") for extra in found.extra[-1:]):
-            found.extra.append(row.path)
+        found.extra.append(row.path)
     elif row.mode != stat.S_IFDIR | SEALED_FOLDER:
         found.wrong.append(row.path)
+
+
+def _topmost(paths: list[str]) -> list[str]:
+    every = set(paths)
+    return sorted(path for path in every if path.rpartition("/")[0] not in every)
 
 
 def _untouched(shelf: Shelf, digest: str) -> bool:
     seen = sidecar.read(shelf.seen(digest))
     return seen is not None and seen == fingerprint(look(shelf.tree(digest), products(shelf, digest)))
-
-
-def _keep(shelf: Shelf, digest: str, rows: list[Row], news: known.Facts, *, right: bool) -> None:
-    if news:
-        known.note(shelf, news)
-    if right:
-        sidecar.write(shelf.seen(digest), fingerprint(rows))
 
 
 def _reads_as(path: str, row: Row, sha256: str) -> bool:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Row(NamedTuple):
-    """What stat says of a path. `inode` to `ctime_ns` are 0 for folders: their time changes with what comes and goes in them."""
+    """What stat says of a path. For folders `inode` to `ctime_ns` are 0: they change with what comes and goes there."""
 
     path: str
     mode: int
@@ -25,7 +25,7 @@ class Row(NamedTuple):
 
 
 def look(tree: Path, skip: Collection[str] = ()) -> list[Row]:
-    """Return rows of everything below `tree`, the tree itself as "", without the paths of `skip` and what lies below them."""
+    """Return rows of everything below `tree`, the tree itself as "", without the paths of `skip` and all below them."""
     rows = [top_row(tree)]
     _look(os.fspath(tree), "", frozenset(skip), rows)
     return rows

@@ -17,13 +17,15 @@ esac
 venv_python=.venv/bin/python
 stamp=.venv/installed-$tier
 
-# What has to be the same for the last set-up to be good still; a moved checkout has wrong paths in its scripts.
+# What has to be the same for the last set-up to be good still.
 fingerprint() {
     { pwd -P; cat "$lock" pyproject.toml scripts/setup.sh; } | cksum
 }
 
+# The scripts of a venv hold its path: after a move of the checkout they start the wrong Python.
 venv_works() {
-    [ -x "$venv_python" ] && "$venv_python" -c "$SUPPORTED_PYTHON" 2>/dev/null && "$venv_python" -m pip --version >/dev/null 2>&1
+    [ -x "$venv_python" ] && "$venv_python" -c "$SUPPORTED_PYTHON" 2>/dev/null \
+        && "$venv_python" -m pip --version >/dev/null 2>&1 && grep -qF "$(pwd -P)/.venv/" .venv/bin/pip
 }
 
 make_venv() {

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from infra_tasks.errors import BadFleet
-from infra_tasks.ledger.connect import fleet_of
+from infra_tasks.ledger.connect import FleetFile, fleet_of
 from infra_tasks.model.fleet import local_node
 
 if TYPE_CHECKING:
@@ -48,6 +48,24 @@ def this_node(home: Home) -> ThisNode:
             f"{', '.join(fleet.nodes)}. Set INFRA_HOME to the root of one of them, or mend 'root'."
         )
     return ThisNode(home, fleet, name, _uuid(home, name))
+
+
+class NodeHere:
+    """Who this node is, following nodes.json as it changes."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._file = FleetFile(home)
+        self._me = this_node(home)
+
+    def current(self) -> ThisNode:
+        """Return this node as nodes.json says now; as it said before while the file is broken or forgot this node."""
+        fleet = self._file.current()
+        if fleet is not self._me.fleet:
+            name = name_here(self._home, fleet)
+            if name == self._me.name:
+                self._me = ThisNode(self._home, fleet, name, self._me.uuid)
+        return self._me
 
 
 def _uuid(home: Home, name: str) -> str:

@@ -79,3 +79,34 @@ def home(env: Mapping[str, str] | None = None) -> Home:
     """Return this node's folder: `INFRA_HOME`, else `~/.infra`."""
     env = os.environ if env is None else env
     return Home(Path(env.get("INFRA_HOME") or "~/.infra").expanduser().absolute())
+
+
+def included_modules(env: Mapping[str, str] | None = None) -> list[str]:
+    """Return modules with plain Celery tasks of the user that this node should know: `INFRA_INCLUDE=a.b,c`."""
+    env = os.environ if env is None else env
+    return [name.strip() for name in env.get("INFRA_INCLUDE", "").split(",") if name.strip()]
+
+
+def client_name(env: Mapping[str, str] | None = None) -> str:
+    """Return the name this process shows in Redis' CLIENT LIST."""
+    env = os.environ if env is None else env
+    return f"infra-{env.get('INFRA_ROLE', 'client')}"
+
+
+# What a command may see of the environment its node was started in: enough to be at home, nothing secret.
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TZ", "SSH_AUTH_SOCK")
+_DEFAULT_PATH = "/opt/homebrew/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
+
+
+def inherited(env: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the environment that commands inherit from their node."""
+    env = os.environ if env is None else env
+    kept = {name: env[name] for name in _INHERITED if name in env}
+    kept.setdefault("PATH", _DEFAULT_PATH)
+    return kept
+
+
+def role(env: Mapping[str, str] | None = None) -> str:
+    """Return which role of a node this process is; empty in any other process."""
+    env = os.environ if env is None else env
+    return env.get("INFRA_ROLE", "")

@@ -11,7 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from infra_tasks.errors import FleetUnreachable
+from infra_tasks.errors import BadFleet, FleetUnreachable
 from infra_tasks.ledger import embedded
 from infra_tasks.model.fleet import parse_fleet
 
@@ -53,3 +53,31 @@ def client(url: str, **options: Any) -> redis.Redis:
         retry=Retry(NoBackoff(), 0),
         **options,
     )
+
+
+class FleetFile:
+    """nodes.json, read again when it changed: a running fleet takes a change up by itself."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._seen: tuple[int, int, int] | None = None
+        self._fleet: Fleet | None = None
+
+    def current(self) -> Fleet:
+        """Return the fleet as the file says it now; while a change is broken, as it said before.
+
+        Raises BadFleet, FleetUnreachable when it was never right.
+        """
+        try:
+            found = self._home.nodes_json.stat()
+            stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
+        except FileNotFoundError:
+            stamp = None
+        if self._fleet is None or stamp != self._seen:
+            try:
+                self._fleet = fleet_of(self._home)
+            except (BadFleet, FleetUnreachable):
+                if self._fleet is None:
+                    raise
+            self._seen = stamp
+        return self._fleet

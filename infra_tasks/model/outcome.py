@@ -83,6 +83,26 @@ def _lost(exit_record: Mapping[str, Any], spec: RunSpec, counts: Mapping[str, in
     return Ending(State.FAILURE, Reason.NODE_LOST, cause, lost="lost" if started else "unstarted")
 
 
+def unstarted(record: Mapping[str, Any], outcome: str, error: str, *, now: float) -> dict[str, Any]:
+    """Return the exit record of an attempt whose command never started."""
+    return {
+        "run": record["run"],
+        "attempt": record["attempt"],
+        "claim": record["claim"],
+        "outcome": outcome,
+        "exit_code": None,
+        "signal": None,
+        "started_at": None,
+        "ended_at": now,
+        "duration_s": None,
+        "survivors": 0,
+        "max_rss_bytes": None,
+        "cpu_s": None,
+        "error": error,
+        "boot_id": record.get("boot_id"),
+    }
+
+
 def result_of(
     run: Mapping[str, Any],
     state: State,

@@ -4,10 +4,10 @@
 local now, at = tick()
 local function refused(why, more) local t = more or {}; t.said = 'refused'; t.why = why; return cjson.encode(t) end
 if guarded(now) then return refused('safe') end
-local r = get(A.run, 'state', 'attempt', 'claim', 'node', 'labels', 'queue', 'project', 'lost_after_s', 'result', 'expires_due')
+local r = get(A.run, 'state', 'attempt', 'claim', 'node', 'labels', 'queue', 'project', 'lost_after_s', 'result', 'expires_due', 'cause')
 local state = r[1]
 if not state then return refused('unknown') end
-if FINAL[state] then return cjson.encode({said = 'final', state = state, result = r[9]}) end
+if FINAL[state] then return cjson.encode({said = 'final', state = state, result = r[9], cause = r[11]}) end
 local function claimed()
   local flat, fields = redis.call('HGETALL', key('run', A.run)), {}
   for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end

@@ -134,7 +134,7 @@ end
 local function finalize(id, from, to, now, at, e)
   move(id, from, to, at, e.actor, e.cause, e.token)
   local r = get(id, 'canvas', 'claim_node', 'queue')
-  redis.call('HSET', key('run', id), 'ended_at', num(at), 'reason', e.reason or '', 'result', e.result, 'lease_until', '')
+  redis.call('HSET', key('run', id), 'ended_at', num(at), 'reason', e.reason or '', 'cause', e.cause or '', 'result', e.result, 'lease_until', '')
   redis.call('ZREM', key('live'), id)
   redis.call('ZREM', key('waiting', r[3]), id)
   if r[2] and r[2] ~= '' then redis.call('SREM', key('node', r[2], 'live'), id) end

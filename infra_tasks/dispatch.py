@@ -1,0 +1,82 @@
+"""Dispatch: on the node that has the source, bring the code where the run will be, then put the run into its queue.
+
+The digest is fixed at the first dispatch: all attempts of a run see the same code.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Self
+
+from infra_tasks import releases
+from infra_tasks.errors import ReleaseError
+from infra_tasks.model.run import Reason
+
+if TYPE_CHECKING:
+    from infra_tasks.ledger import Ledger
+    from infra_tasks.node import ThisNode
+
+RENEW_EVERY_S = 10.0
+
+log = logging.getLogger(__name__)
+
+
+def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
+    """Bring a run's code and queue it. Returns what was done; a run that is nobody's business is left alone."""
+    turn = _Turn(me, ledger, run_id)
+    begun = turn.move("begin")
+    if begun["said"] != "ok":
+        return f"left alone: {begun.get('state') or 'unknown'}"
+    try:
+        with turn:
+            digest = begun["release"] or deploy(me, begun["project"])
+    except ReleaseError as error:
+        ledger.runs.fail_waiting(run_id, Reason.SYNC_FAILED, str(error), f"dispatch {me.name}")
+        return f"sync failed: {error}"
+    return "queued" if turn.move("end", digest)["said"] == "ok" else "left alone: not ours any more"
+
+
+def deploy(me: ThisNode, project: str) -> str:
+    """Take a snapshot of a project and make sure this node holds it verified; return its digest."""
+    known = me.fleet.projects.get(project)
+    if known is None:
+        raise ReleaseError(f"project {project!r} is no longer in nodes.json")
+    source = releases.Source(Path(known.source).expanduser(), tuple(known.exclude))
+    taken = releases.snapshot(me.home, project, source)
+    releases.ensure_release(me.home, project, taken.digest, source=source)
+    return taken.digest
+
+
+class _Turn:
+    """One dispatcher's hold on a run, renewed while the code is on its way."""
+
+    def __init__(self, me: ThisNode, ledger: Ledger, run_id: str) -> None:
+        self._me = me
+        self._ledger = ledger
+        self._run_id = run_id
+        self._dispatch = secrets.token_hex(8)
+        self._over = Event()
+        self._renewer = Thread(target=self._renew, daemon=True)
+
+    def move(self, move: str, release: str = "") -> dict[str, str]:
+        return self._ledger.claims.dispatch(
+            move, self._run_id, self._dispatch, node=self._me.name, actor=f"dispatch {self._me.name}", release=release
+        )
+
+    def __enter__(self) -> Self:
+        self._renewer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._renewer.join()
+
+    def _renew(self) -> None:
+        while not self._over.wait(RENEW_EVERY_S):
+            try:
+                self.move("renew")
+            except Exception:
+                log.exception("dispatch of run %s could not be renewed", self._run_id)

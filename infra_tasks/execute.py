@@ -1,0 +1,239 @@
+"""What a node does with a hint: lock, claim, bring the code, start the shim, wait, report.
+
+Everything here may die at any line. What was claimed stands in `live/`; the agent finds it there by its free lock.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import TYPE_CHECKING, Any
+
+from infra_tasks import live, releases, settings
+from infra_tasks.errors import LaunchFailed, ReleaseError, SetupFailed
+from infra_tasks.live import Token
+from infra_tasks.model.outcome import unstarted
+from infra_tasks.model.run import is_final
+from infra_tasks.model.spec import RunSpec
+from infra_tasks.report import report, result_in
+from infra_tasks.runner import exitrecord
+from infra_tasks.runner.attempt import Attempt
+from infra_tasks.runner.clock import boot_clock, boot_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from infra_tasks.ledger import Ledger
+    from infra_tasks.node import ThisNode
+    from infra_tasks.runner.launch import Zygote
+
+# A hint whose run finds no free slot (or a ledger in safe mode) waits in its worker and asks again this often.
+ASK_AGAIN_S = 0.1
+ASK_AGAIN_AT_MOST_S = 1.0
+PATIENT = frozenset({"full", "safe"})
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a hint: `final` with the run's result, `unknown` run, or `dropped`: nothing to do here."""
+
+    said: str
+    result: dict[str, Any] = field(default_factory=dict)
+    cause: str = ""
+
+
+class Held:
+    """An open descriptor that is closed once: handed over in the middle, or given back at the end."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+
+    def close(self) -> None:
+        """Give it back; later calls do nothing (the number may be somebody else's by then)."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+@dataclass
+class Prepared:
+    """Where the command runs, and what must stay held while it does."""
+
+    cwd: Path
+    release: str = ""
+    holds: list[Held] = field(default_factory=list)
+
+
+class Executor:
+    """Carries runs out on this node, one at a time."""
+
+    def __init__(self, node: Callable[[], ThisNode], ledger: Ledger, zygote: Zygote) -> None:
+        self._node = node
+        self._ledger = ledger
+        self._zygote = zygote
+        self._pause = Event()
+
+    def follow(self, run_id: str) -> Verdict:
+        """Do what a hint asks for. Returns when the run needs nothing more from this hint."""
+        pause_s = ASK_AGAIN_S
+        while True:
+            verdict = self._follow_once(run_id)
+            if verdict.said not in PATIENT:
+                return verdict
+            self._pause.wait(pause_s)
+            pause_s = min(pause_s * 1.5, ASK_AGAIN_AT_MOST_S)
+
+    def _follow_once(self, run_id: str) -> Verdict:
+        me = self._node()
+        if (me.home.root / "stopping.json").exists():
+            return Verdict("dropped", cause="this node stops")
+        state, claimed = self._ledger.runs.peek(run_id)
+        if state is None:
+            return Verdict("unknown")
+        if state != "QUEUED" and not is_final(state):
+            return Verdict("dropped", cause=f"run is {state}")
+        attempt = Attempt(me.home.attempt(run_id, claimed + 1))
+        token = Token(run_id, claimed + 1, secrets.token_hex(8))
+        if is_final(state):
+            return self._verdict(self._claim(me, token))
+        fd = attempt.take_lock()
+        if fd is None:
+            return Verdict("dropped", cause="this node is at it already")
+        lock = Held(fd)
+        try:
+            return self._claim_and_carry(me, token, attempt, lock)
+        finally:
+            lock.close()
+
+    def _claim_and_carry(self, me: ThisNode, token: Token, attempt: Attempt, lock: Held) -> Verdict:
+        if attempt.is_buried() or attempt.exit_record():
+            return Verdict("dropped", cause="this attempt was ended before")
+        live.enter(me.home, token)
+        sent_at = boot_clock()
+        answer = self._claim(me, token)
+        if answer["said"] != "claimed":
+            live.leave(me.home, token)
+            return self._verdict(answer)
+        self._carry(me, token, attempt, lock, answer["fields"], sent_at)
+        return self._verdict(report(me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True))
+
+    def _claim(self, me: ThisNode, token: Token) -> dict[str, Any]:
+        return self._ledger.claims.claim(
+            *token,
+            node=me.name,
+            uuid=me.uuid,
+            slots=me.node.slots,
+            labels=me.node.labels,
+            actor=f"worker {me.name}",
+        )
+
+    def _verdict(self, answer: dict[str, Any]) -> Verdict:
+        if answer["said"] == "final":
+            return Verdict("final", result_in(answer), answer.get("cause") or "")
+        if answer["said"] == "refused" and answer["why"] in PATIENT:
+            return Verdict(answer["why"])
+        return Verdict("dropped", cause=str(answer.get("why") or answer["said"]))
+
+    def _carry(
+        self, me: ThisNode, token: Token, attempt: Attempt, lock: Held, fields: dict[str, str], sent_at: float
+    ) -> None:
+        """From the claim to an exit record on disk."""
+        spec = RunSpec.from_json(fields["spec"])
+        record = {
+            "run": token.run,
+            "attempt": token.attempt,
+            "claim": token.claim,
+            "node": me.name,
+            "project": spec.project,
+            "command": spec.argv,
+            "timeout_s": float(fields["timeout_s"]),
+            "grace_s": spec.grace_s,
+            "stop_at": None if spec.pinned else sent_at + spec.stop_after_s,
+            "cookie": secrets.token_hex(16),
+            "mark": secrets.randbits(56) + (1 << 56),
+            "output_cap_bytes": me.fleet.limits.output_bytes,
+            "boot_id": boot_id(),
+            "fields": fields,
+        }
+        attempt.write_record({**record, "cwd": os.fspath(attempt.scratch), "env": {}})
+        try:
+            prepared = self._prepare(me, spec, fields, attempt)
+        except SetupFailed as error:
+            return _fail(attempt, record, "start_failed", str(error))
+        except ReleaseError as error:
+            return _fail(attempt, record, "sync_failed", str(error))
+        record |= {
+            "cwd": os.fspath(prepared.cwd),
+            "release": prepared.release,
+            "env": environment(me.name, token, spec, str(record["cookie"]), prepared, attempt),
+        }
+        try:
+            attempt.write_record(record)
+            if spec.project and not self._may_start(me, token, prepared.release):
+                return _fail(attempt, record, "fenced", "its claim was refused at the start")
+            self._launch(attempt, record, lock, prepared.holds)
+        finally:
+            for held in prepared.holds:
+                held.close()
+        return None
+
+    def _may_start(self, me: ThisNode, token: Token, release: str) -> bool:
+        said = self._ledger.claims.start(*token, release=release, actor=f"worker {me.name}")
+        return bool(said["said"] == "ok")
+
+    def _prepare(self, me: ThisNode, spec: RunSpec, fields: dict[str, str], attempt: Attempt) -> Prepared:
+        attempt.scratch.mkdir(parents=True, exist_ok=True)
+        if not spec.project:
+            return Prepared(attempt.scratch)
+        project = me.fleet.projects.get(spec.project)
+        place = releases.take_place(
+            me.home,
+            spec.project,
+            fields["release"],
+            copy_into=attempt.folder / "private",
+            source=releases.Source(Path(project.source).expanduser(), project.exclude) if project else None,
+            setup=project.setup if project else None,
+            setup_timeout_s=project.setup_timeout_s if project else 0,
+            setup_env=settings.inherited(),
+            private=bool(project and project.private),
+        )
+        return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)])
+
+    def _launch(self, attempt: Attempt, record: dict[str, Any], lock: Held, holds: list[Held]) -> None:
+        """Start the shim, give it the lock, and wait until it has ended."""
+        try:
+            shim = self._zygote.launch(attempt, lock.fd, [held.fd for held in holds])
+        except LaunchFailed as error:
+            return _fail(attempt, record, "lost", f"no shim could be started: {error}")
+        for held in [lock, *holds]:
+            held.close()
+        with shim:
+            shim.wait()
+        return None
+
+
+def environment(
+    node: str, token: Token, spec: RunSpec, cookie: str, prepared: Prepared, attempt: Attempt
+) -> dict[str, str]:
+    """Return the whole environment of a command: the node's, the spec's, and ours (INFRA_...)."""
+    ours = {
+        "INFRA_RUN": token.run,
+        "INFRA_ATTEMPT": str(token.attempt),
+        "INFRA_TOKEN": f"{token.attempt}:{token.claim}",
+        "INFRA_NODE": node,
+        "INFRA_SCRATCH": os.fspath(attempt.scratch),
+        "INFRA_COOKIE": cookie,
+    }
+    if spec.project:
+        # A release is immutable: python must not try to keep compiled files beside its sources.
+        ours |= {"INFRA_PROJECT": spec.project, "INFRA_RELEASE": prepared.release}
+        return {**settings.inherited(), "PYTHONDONTWRITEBYTECODE": "1", **spec.env, **ours}
+    return {**settings.inherited(), **spec.env, **ours}
+
+
+def _fail(attempt: Attempt, record: dict[str, Any], outcome: str, error: str) -> None:
+    exitrecord.write_exit(attempt.path, unstarted(record, outcome, error, now=time.time()))

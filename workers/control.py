@@ -1,0 +1,41 @@
+"""The control role: a Celery worker of threads that dispatches, adopts foreign messages and takes the ticks of beat."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from infra_tasks import settings
+from infra_tasks.node import this_node
+from infra_tasks.routing import FOREIGN, GUARDIAN, dispatch_queue
+from workers.role import enter
+
+# Dispatches at once; each may wait for a disk or a network.
+THREADS = 4
+
+
+def main() -> int:
+    """Run until told to stop. A dispatch that is cut off is taken up again by the sweep."""
+    os.environ["INFRA_ROLE"] = "control"
+    pulse = enter("control")
+    me = this_node(settings.home())
+    from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE
+    from workers.celery_role import serve  # noqa: PLC0415
+
+    serve(
+        app,
+        pulse,
+        "--hostname",
+        f"control@{me.name}",
+        "--pool",
+        "threads",
+        "--concurrency",
+        str(THREADS),
+        "--queues",
+        ",".join([dispatch_queue(me.name), GUARDIAN, FOREIGN]),
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The worker role: the Celery worker that takes hints from this node's queues, as many at once as it has slots."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from infra_tasks import settings
+from infra_tasks.ledger import open_ledger
+from infra_tasks.node import NodeHere
+from infra_tasks.routing import node_queue, pool_queue, serves
+from workers.role import enter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LOOK_FOR_POOLS_EVERY_S = 1.0
+
+
+def main() -> int:
+    """Run until told to stop. What runs is left to its shims."""
+    os.environ["INFRA_ROLE"] = "worker"
+    pulse = enter("worker")
+    here = NodeHere(settings.home())
+    me = here.current()
+    from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE
+    from workers.celery_role import every, serve  # noqa: PLC0415
+
+    app.steps["consumer"].add(every(LOOK_FOR_POOLS_EVERY_S, pools_of(here)))
+    queues = [node_queue(me.name), pool_queue(()), pool_queue(me.node.labels)]
+    serve(
+        app,
+        pulse,
+        "--hostname",
+        f"worker@{me.name}",
+        "--concurrency",
+        str(me.node.slots),
+        "--queues",
+        ",".join(dict.fromkeys(queues)),
+    )
+    return 0
+
+
+def pools_of(here: NodeHere) -> Callable[[Any], None]:
+    """Return what keeps a consumer on every pool its node may serve: pools appear as specs ask for labels."""
+    ledger = open_ledger(settings.home())
+
+    def follow_pools(consumer: Any) -> None:
+        me = here.current()
+        known = set(consumer.task_consumer.queues and [queue.name for queue in consumer.task_consumer.queues])
+        for queue in ledger.nodes.pools():
+            if queue.startswith("pool.") and queue not in known and serves(queue, me.name, me.node.labels):
+                consumer.add_task_queue(queue)
+
+    return follow_pools
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -36,7 +36,7 @@ def take_place(
     source: Source | None = None,
     carrier: Carrier | None = None,
     setup: str | Sequence[str] | None = None,
-    setup_limit_s: float = LIMIT_S,
+    setup_timeout_s: float = LIMIT_S,
     setup_env: Mapping[str, str] | None = None,
     private: bool = False,
 ) -> Place:
@@ -47,7 +47,7 @@ def take_place(
     if carrier is None and source is not None:
         carrier = LocalCarrier(source)
     release = ensure_release(home, project, digest, source=source, carrier=carrier)
-    run_setup(release, setup, limit_s=setup_limit_s, env=setup_env, carrier=carrier)
+    run_setup(release, setup, limit_s=setup_timeout_s, env=setup_env, carrier=carrier)
     fd = hold(release)
     try:
         own = private or release.damaged

@@ -117,16 +117,17 @@ class _Setup:
     def _accept(self, manifest: Manifest, log: IO[bytes]) -> None:
         """Take what was added as products, put back what was changed."""
         found = inspect(self._shelf, manifest)
-        changed = [path for path in (*found.missing, *found.wrong) if path not in manifest.folders() and path]
+        folders = manifest.folders()
+        changed = [path for path in (*found.missing, *found.wrong) if path and path not in folders]
         if changed:
             log.write(f"infra: the setup changed {', '.join(map(repr, changed[:20]))}; put back as recorded\n".encode())
         record(self._shelf, self._digest, SetupRecord(self._command, found.extra))
         try:
             mend(self._shelf, manifest, [*found.missing, *found.wrong], [], self._carrier)
             left = inspect(self._shelf, manifest)
-        except ReleaseError:
+        except ReleaseError as error:
             forget(self._shelf, self._digest)
-            raise
+            raise SetupFailed(f"the setup changed {changed[0]!r}, which could not be put back: {error}") from error
         if left.damage():
             forget(self._shelf, self._digest)
             raise SetupFailed(

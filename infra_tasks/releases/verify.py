@@ -61,7 +61,7 @@ def verify(release: Release, carrier: Carrier | None = None) -> Release:
 
 
 def make_right(shelf: Shelf, digest: str, carrier: Carrier | None) -> tuple[str, ...]:
-    """Look closely and mend; return the damage that stays while something runs there. The caller holds the work lock."""
+    """Look closely and mend; return the damage that stays while it is in use. The caller holds the work lock."""
     manifest = recall(shelf, digest)
     if manifest is None:
         raise ReleaseDamaged(

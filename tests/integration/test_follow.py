@@ -106,7 +106,7 @@ def read_in_background(*args, **options):
 
     def read():
         for each in follow(*args, **options):
-            got += [each]
+            got.append(each)  # noqa: PERF402  seen by the test as it fills
 
     thread = threading.Thread(target=read)
     thread.start()

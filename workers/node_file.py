@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import os
 import random
-import secrets
 import socket
 from typing import TYPE_CHECKING
 
@@ -75,13 +74,15 @@ def _alone(home: Home) -> Iterator[None]:
 
 def password_of(home: Home, name: str) -> str:
     """Return the password of `name`, made at the first call; the file is 0600 and never half written."""
+    from secrets import token_urlsafe  # noqa: PLC0415  brings OpenSSL along: 3 MB the watcher can do without
+
     path = home.secrets / f"{name}.password"
     home.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not path.exists():
         beside = path.with_name(f".{name}.{os.getpid()}")
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "w") as file:
-            file.write(secrets.token_urlsafe(32) + "\n")
+            file.write(token_urlsafe(32) + "\n")
         with contextlib.suppress(FileExistsError):
             os.link(beside, path)
         beside.unlink()

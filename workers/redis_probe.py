@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 ASK_EVERY_S = 0.5
+KNOCK_EVERY_S = 0.05  # while it does not answer
 GIVE_UP_S = 5.0  # then a new connection is tried
 STRANGER = (b"-NOAUTH", b"-WRONGPASS", b"-ERR")  # not the Redis with our password
 
@@ -44,12 +45,12 @@ class RedisProbe:
         if self._socket is not None:
             self._socket.close()
         self._socket, self._asked_at, self._heard, self.serves = None, None, b"", False
-        self._next_at = now + ASK_EVERY_S
+        self._next_at = now + KNOCK_EVERY_S
 
     def _ask(self, now: float) -> None:
         if self._socket is None:
             self._connect()
-        elif self._socket is not None:
+        else:
             self._socket.sendall(b"PING\r\n")
         self._asked_at = now
 

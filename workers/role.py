@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from infra_tasks.settings import Home
 
 LOCK_FD = "INFRA_ROLE_LOCK_FD"
+ROLE_NAME = "INFRA_ROLE"
 BEAT_EVERY_S = 1.0
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from workers import lock
 from workers.log_file import open_log
 from workers.policy import Claimant
-from workers.role import LOCK_FD
+from workers.role import LOCK_FD, ROLE_NAME
 
 if TYPE_CHECKING:
     from workers.role_files import RoleFiles
@@ -60,7 +60,7 @@ class RoleProcess:
         try:
             self._child = subprocess.Popen(
                 plan.argv,
-                env={**env, **dict(plan.env), LOCK_FD: str(self._lock_fd)},
+                env={**env, **dict(plan.env), ROLE_NAME: plan.name, LOCK_FD: str(self._lock_fd)},
                 cwd=IMPORT_FROM,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

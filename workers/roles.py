@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import sys
@@ -28,8 +27,7 @@ class RolePlan:
 
     def stamp(self, version: str, redis_port: int | None) -> str:
         """Return what a running process was started by: another stamp means it is to be renewed."""
-        says = [self.argv, self.env, version, redis_port if self.uses_redis else None]
-        return hashlib.sha256(json.dumps(says).encode()).hexdigest()[:16]
+        return json.dumps([version, self.argv, self.env, redis_port if self.uses_redis else None])
 
     def with_env(self, **env: str) -> RolePlan:
         """Return the plan with more environment."""

@@ -59,13 +59,18 @@ class Watched:
         return self.life.state in LIVING
 
     @property
+    def runs(self) -> bool:
+        """Whether it is ready and was not asked to stop."""
+        return self.life.state is State.RUNNING
+
+    @property
     def rests(self) -> bool:
         """Whether it is stopped for good."""
         return self.life.state is State.STOPPED
 
     def lets_next_start(self, now: float) -> bool:
         """Whether the roles after this one may start: it is ready, or it had its time."""
-        if self.life.state is State.RUNNING:
+        if self.runs:
             return True
         return self._late_from is not None and now - self._late_from >= self.plan.ready_s
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from infra_tasks.settings import Home
 
 TURN_S = 0.2
+BUSY_TURN_S = 0.03  # while a role is on its way up or down
 GAP_S = 2.0  # a turn that comes this late was not late because of work: the watcher did not run
 HOUSEKEEPING_EVERY_S = 2.0
 COMMANDS_END_S = 30.0  # how long Ctrl-C waits for running commands to end
@@ -91,7 +92,7 @@ class Watcher:
         """Run until told to stop and everything is stopped; return the exit code."""
         wake = self._listen_to_signals()
         while not self.run_once(self._clock()):
-            select.select([wake], [], [], TURN_S)
+            select.select([wake], [], [], TURN_S if self._all_is_well() else BUSY_TURN_S)
             _drain(wake)
         self.close()
         return 0
@@ -143,6 +144,7 @@ class Watcher:
             self._enter(Phase.STOPPING, now)
 
     def _turn_roles(self, now: float) -> None:
+        self._redis_port = kept_port(self.home, "redis")
         may_start = True
         for role, order in zip(self.roles, self._orders(), strict=True):
             role.turn(self._turn(role, order, now, may_start=may_start))
@@ -154,6 +156,9 @@ class Watcher:
     def _turn(self, role: Watched, order: Order, now: float, *, may_start: bool) -> Turn:
         stamp = role.plan.stamp(__version__, self._redis_port)
         return Turn(order, now, self._env, stamp, may_start=may_start, luck=self._luck())
+
+    def _all_is_well(self) -> bool:
+        return all(role.runs for role in self.roles) and not self._leaving
 
     def _orders(self) -> list[Order]:
         """While stopping, a role's turn comes when all roles after it rest."""
@@ -189,7 +194,6 @@ class Watcher:
         for path in [watcher_log, *(role.files.log for role in self.roles)]:
             keep_small(path)
         follow(watcher_log, 1, 2)
-        self._redis_port = kept_port(self.home, "redis")
         self.reload(now)
 
     def reload(self, now: float) -> None:

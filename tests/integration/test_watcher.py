@@ -35,7 +35,8 @@ def plans():
     return tuple(
         RolePlan(
             name=name, argv=(sys.executable, *more["argv"]), env=tuple(more.get("env", {}).items()),
-            patience=Patience(**more.get("patience", {})), ready_s=more.get("ready_s", 15), uses_redis=False,
+            patience=Patience(**more.get("patience", {})), ready_s=more.get("ready_s", 15),
+            uses_redis=more.get("uses_redis", False),
         )
         for name, more in said.items()
     )
@@ -378,6 +379,15 @@ def test_a_changed_plan_renews_the_roles_it_concerns_and_leaves_the_others_alone
     gone(four)
     assert (rig.running("one"), rig.running("three")) == (one, three)
     assert "died" not in rig.said()
+
+
+def test_a_redis_that_moves_to_another_port_renews_the_roles_that_talk_to_it(rig: Rig):
+    rig.plan("redis", "one", one={"uses_redis": True})
+    rig.watch()
+    one = rig.running("one")
+    (rig.home.root / "ports.json").write_text('{"redis": 20001}')
+    rig.running("one", but=one)
+    assert rig.starts() == ["redis", "one", "one"]
 
 
 def test_a_role_started_by_hand_is_refused_while_the_watcher_runs_it(rig: Rig):

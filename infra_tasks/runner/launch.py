@@ -89,7 +89,7 @@ class Zygote:
         for _ in range(TRIES):
             read_end, write_end = os.pipe()
             try:
-                self._ask(attempt, [lock_fd, *hold_fds, write_end])
+                self._ask(attempt, [write_end, lock_fd, *hold_fds])
             except OSError as error:
                 said = f"its zygote does not listen: {error}"
             finally:

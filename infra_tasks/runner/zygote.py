@@ -1,8 +1,9 @@
 """The small process that forks shims: everything a shim needs is loaded here once, and shared by all of them.
 
 Run as `python -I -S zygote.py` with a socket as fd 0. A request is the path of an attempt's folder with the fds the
-shim shall hold, the last of which is the status pipe: the shim writes its pid there, and its end closes it. The zygote
-ends when the other end of the socket closes; its shims do not care.
+shim shall hold. The first is the status pipe: the shim writes its pid there, and its end closes it - last of all fds,
+after kill -9 as well, because the kernel lets go of the lowest one last (seen on Linux 6.18). The zygote ends when the
+other end of the socket closes; its shims do not care.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ def main() -> None:
         if not folder:
             return
         _fork_shim(requests, folder, fds)
-        for fd in fds:
-            os.close(fd)
+        _let_go(fds)
+
+
+def _let_go(fds: list[int]) -> None:
+    """Close the status pipe last: whoever sees its end finds the lock free."""
+    for fd in reversed(fds):
+        os.close(fd)
 
 
 def _take_socket() -> socket.socket:
@@ -68,17 +74,18 @@ def _fork_shim(requests: socket.socket, folder: str, fds: list[int]) -> None:
     try:
         pid = os.fork()
     except OSError as error:
-        os.write(fds[-1], f"cannot fork a shim: {error}\n".encode())
+        os.write(fds[0], f"cannot fork a shim: {error}\n".encode())
         return
     if pid:
         return
     try:
         requests.close()
-        os.write(fds[-1], b"%d\n" % os.getpid())
+        os.write(fds[0], b"%d\n" % os.getpid())
         shim.mind(folder)
     except BaseException:  # noqa: BLE001  a shim that breaks must never become a second zygote
         shim.log_traceback(folder)
     finally:
+        _let_go(fds)
         os._exit(0)
 
 

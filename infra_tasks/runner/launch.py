@@ -79,6 +79,10 @@ class Zygote:
         self._socket: socket.socket | None = None
         self._answer_within_s = answer_within_s
 
+    def warm(self) -> None:
+        """Start the zygote now (some 50 ms), so that the first launch does not pay for it."""
+        self._living_socket()
+
     def launch(self, attempt: Attempt, lock_fd: int, hold_fds: Sequence[int] = ()) -> Shim:
         """Start the shim of an attempt whose record is written and whose lock is `lock_fd`.
 

@@ -354,6 +354,6 @@ def test_every_process_has_its_own_zygote_after_a_fork(rig):
 
 
 def test_a_zygote_ends_with_its_parent(rig):
-    program = "import sys; from infra_tasks.runner.launch import Zygote; z = Zygote(); z._living_socket(); print(z.pid)"
+    program = "import sys; from infra_tasks.runner.launch import Zygote; z = Zygote(); z.warm(); print(z.pid)"
     said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60).stdout
     eventually(lambda: not is_alive(int(said)), 20, "the zygote is gone")

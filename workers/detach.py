@@ -86,8 +86,11 @@ def _roles(home: Home) -> dict[str, dict[str, object]]:
 def _broken_role(home: Home, pid: int) -> str | None:
     if read_json(home.root / "watcher.json").get("pid") != pid:
         return None
-    said = _roles(home).items()
-    return next((name for name, role in said if int(str(role.get("restarts") or 0)) >= HOPELESS_RESTARTS), None)
+    return next((name for name, role in _roles(home).items() if _is_hopeless(role)), None)
+
+
+def _is_hopeless(role: dict[str, object]) -> bool:
+    return role.get("state") != "running" and int(str(role.get("restarts") or 0)) >= HOPELESS_RESTARTS
 
 
 def _late_role(home: Home) -> str | None:

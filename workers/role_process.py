@@ -103,6 +103,10 @@ class RoleProcess:
         if left is not None and not left.lives:
             _kill_group(left.pid)
 
+    def let_go(self) -> None:
+        """Leave the role to others."""
+        self._drop_lock()
+
     def _take_lock(self) -> bool:
         if self._lock_fd is None:
             self._lock_fd = lock.take(self.files.lock)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from workers import policy
 from workers.json_file import read_json, write_json
 from workers.log_file import keep_small, last_lines
-from workers.policy import LIVING, Decision, Life, Order, Seen, State
+from workers.policy import LIVING, Claimant, Decision, Life, Order, Seen, State
 from workers.role_process import RoleProcess
 
 if TYPE_CHECKING:
@@ -170,6 +170,16 @@ class Watched:
     def forgive(self, gap_s: float) -> None:
         """Count no silence for the time in which the watcher did not run."""
         self.life = policy.forgave_gap(self.life, gap_s)
+
+    def forget_the_dead(self) -> None:
+        """Remove what an earlier watcher said about a process that is no more."""
+        if self.process.claimant() is Claimant.NOBODY:
+            self.files.status.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Leave a stopped role that is no longer wanted to whoever starts it by hand."""
+        self.process.let_go()
+        self.files.status.unlink(missing_ok=True)
 
     def say(self) -> None:
         """Write what `infra status` shows."""

@@ -84,6 +84,8 @@ class Watcher:
         self._redis_port = kept_port(home, "redis")
         self._set_plans(plans(), self._since)
         self._leaving += [self._watch(unknown_role(name), self._since) for name in self._strange_names()]
+        for role in [*self.roles, *self._leaving]:
+            role.forget_the_dead()
         self._say()
 
     # -- the loop
@@ -111,6 +113,8 @@ class Watcher:
     def close(self) -> None:
         """Let go of the node's folder."""
         stopping.withdraw(self.home)
+        for role in self.roles:
+            role.process.let_go()
         os.close(self._lock_fd)
 
     def hear(self, signum: int, _frame: FrameType | None = None) -> None:
@@ -151,7 +155,9 @@ class Watcher:
             may_start = may_start and role.lets_next_start(now)
         for role in self._leaving:
             role.turn(self._turn(role, Order.STOP, now, may_start=False))
-        self._leaving = [role for role in self._leaving if not role.rests]
+        for role in [role for role in self._leaving if role.rests]:
+            role.let_go()
+            self._leaving.remove(role)
 
     def _turn(self, role: Watched, order: Order, now: float, *, may_start: bool) -> Turn:
         stamp = role.plan.stamp(__version__, self._redis_port)

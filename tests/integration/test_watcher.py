@@ -432,6 +432,20 @@ def test_detach_returns_when_the_roles_are_up_and_down_stops_them(rig: Rig, monk
     assert watcher_of(rig.home) is None
 
 
+def test_what_an_earlier_watcher_said_of_broken_roles_is_not_held_against_a_new_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(REPO))
+    rig.plan("one")
+    detach(rig.home, [sys.executable, str(rig.script)])
+    down(rig.home)
+    said = rig.status("one")
+    assert said["state"] == "stopped"
+    (rig.home.roles / "one.json").write_text(json.dumps({**said, "restarts": 9}))
+    detach(rig.home, [sys.executable, str(rig.script)])
+    assert rig.status("one")["restarts"] == 0
+
+
 def test_detach_says_what_a_watcher_died_of(rig: Rig):
     with pytest.raises(RoleFailed, match=r"exit code 1:\n.*\n(.*\n)*.*no fleet today"):
         detach(rig.home, [sys.executable, "-c", "raise SystemExit('one\\ntwo\\nno fleet today')"])

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 
 from infra_tasks.errors import BadFleet
 from infra_tasks.settings import Home
 from workers.plan_source import PlanSource
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from workers.roles import RolePlan
     from pathlib import Path
+
+    from workers.roles import RolePlan
 
 ROLES = ["redis", "agent", "control", "worker", "beat", "flower"]
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from workers.log_file import follow, keep_small, last_lines, open_log
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -87,11 +87,11 @@ def kill_leftovers(started: dict[str, Any] | None, cookie: str, mark: int, *, gr
     `started` is its started.json, for the command's session. SIGTERM, `grace_s`, then SIGKILL until nobody is left.
     Never touches the caller.
     """
-    sids = _session_of(started)
+    sids, spared = _session_of(started), {os.getpid(), 1}
 
     def find() -> Found:
         table = look()
-        pids = belonging(table, marked(table, cookie, mark), sids) - {os.getpid(), 1}
+        pids = belonging(table, marked(table, cookie, mark) - spared, sids) - spared
         sids.update(table[pid].sid for pid in pids)
         return Found(table, {pid for pid in pids if not table[pid].zombie})
 

@@ -22,9 +22,9 @@ TORTURE = {
         2,
         """
 deaf()
+tell = "import os, sys, time; open(f'{sys.argv[1]}/{os.getpid()}', 'w').close(); time.sleep(600)"
 if daemon():
-    here()
-    os.execve(sys.executable, ["python", "-I", "-S", "-c", "import time; time.sleep(600)"], {})
+    os.execve(sys.executable, ["python", "-I", "-S", "-c", tell, sys.argv[1]], {})
 last()
 """,
     ),
@@ -207,8 +207,8 @@ def test_kill_leftovers_spares_a_stranger_whose_session_one_of_ours_sits_in(rig)
     program = """
 pid = os.fork()
 if not pid:
-    here()
-    os.execve(sys.executable, ["python", "-I", "-S", "-c", "import time; time.sleep(600)"],
+    tell = "import os, sys, time; open(f'{sys.argv[1]}/{os.getpid()}', 'w').close(); time.sleep(600)"
+    os.execve(sys.executable, ["python", "-I", "-S", "-c", tell, sys.argv[1]],
               {"INFRA_COOKIE": sys.argv[2]})
 open(f"{sys.argv[1]}/{os.getpid()}", "w").close()
 os.waitpid(pid, 0)
@@ -224,6 +224,14 @@ time.sleep(600)
             assert stranger.poll() is None
         finally:
             stranger.kill()
+
+
+def test_kill_leftovers_never_kills_its_caller(rig):
+    program = "from infra_tasks.runner.tree import kill_leftovers; print(kill_leftovers(None, 'mine', 0, grace_s=0))"
+    argv = [sys.executable, "-c", program]
+    env = {**os.environ, "INFRA_COOKIE": "mine"}
+    said = subprocess.run(argv, env=env, cwd=ROOT, check=True, capture_output=True, timeout=60).stdout
+    assert said == b"0\n"
 
 
 def test_kill_leftovers_of_nobody_is_quick_and_touches_nobody(rig):

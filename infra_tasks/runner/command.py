@@ -43,7 +43,7 @@ def find(name: str, search: str) -> str:
     raise OSError(refused, os.strerror(refused), name)
 
 
-def why_not(argv: list[str], cwd: str | None, error: Exception) -> str:
+def why_not(argv: list[str], cwd: str, error: Exception) -> str:
     """Say why a command could not be started, and what to look at."""
     if not isinstance(error, OSError):
         return f"cannot start {argv!r} in {cwd}: {error!r}"
@@ -52,7 +52,7 @@ def why_not(argv: list[str], cwd: str | None, error: Exception) -> str:
     said = f"cannot start {argv[0]!r}: {error.strerror}"
     if error.errno == errno.ENOEXEC:
         return f"{said} (a script needs a first line like #!/bin/sh)"
-    if error.errno == errno.ENOENT and cwd and "/" in argv[0] and os.path.exists(os.path.join(cwd, argv[0])):  # noqa: PTH110, PTH118
+    if error.errno == errno.ENOENT and "/" in argv[0] and os.path.exists(os.path.join(cwd, argv[0])):  # noqa: PTH110, PTH118
         return f"{said} (the file is there: the program its first line names is not)"
     if error.errno == errno.ENOENT and "/" not in argv[0]:
         return f"{said} (not on the PATH of the command)"

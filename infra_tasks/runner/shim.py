@@ -126,7 +126,7 @@ class _Shim:
     def _start(self, pump: Pump) -> None:
         """Start the command, unless it was stopped before it began."""
         self._stopped = outcome_due(boot_clock(), self._bound)
-        argv, cwd = self._record.get("command") or [""], self._record.get("cwd")
+        argv, cwd = self._record.get("command") or [""], str(self._record.get("cwd"))
         try:
             env = {**self._record["env"], COOKIE_VARIABLE: self._record["cookie"]}
             self._pid = 0 if self._stopped else command.start(argv, env, cwd, *pump.ends)

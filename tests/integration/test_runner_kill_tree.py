@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from shutil import which
 
+import psutil
 import pytest
 from attempts import Rig, end, is_alive
 from waiting import eventually
@@ -134,6 +135,20 @@ last()
     assert (attempt.folder / "stdout.00000000000000000000").read_bytes() == b"cleaned up\n"
     assert record["exit_code"] == 7
     assert record["duration_s"] < 25
+
+
+def test_a_stopped_command_is_woken_to_hear_sigterm(rig):
+    program = """
+signal.signal(signal.SIGTERM, lambda *_: os._exit(9))
+here()
+os.kill(os.getpid(), signal.SIGSTOP)
+last()
+"""
+    attempt, shim = rig.start(rig.program(program), grace_s=600)
+    (pid,) = rig.wait_for(1)
+    eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 20, "it is stopped")
+    attempt.order(stop="cancel")
+    assert rig.ended(attempt, shim)["exit_code"] == 9
 
 
 def test_sigterm_is_heard_exactly_once(rig):

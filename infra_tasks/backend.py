@@ -14,6 +14,7 @@ from celery.backends.redis import RedisBackend
 from infra_tasks.errors import RunFailed
 from infra_tasks.ledger import Ledger
 from infra_tasks.model.run import State
+from infra_tasks.results import PatientConsumer
 
 if TYPE_CHECKING:
     from infra_tasks.ledger.records import Run
@@ -22,9 +23,7 @@ if TYPE_CHECKING:
 class LedgerBackend(RedisBackend):  # type: ignore[misc]
     """Results of plain Celery tasks as always; results of runs only from the ledger."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._opened_by: int | None = None
+    ResultConsumer = PatientConsumer
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -1,0 +1,177 @@
+"""A whole node for tests: the real watcher with all its roles over a folder of its own, killed piece by piece."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+from waiting import eventually
+
+ROOT = Path(__file__).parent.parent
+ROLES = ("redis", "agent", "control", "worker", "beat", "flower")
+
+
+class WholeNode:
+    """One node. Everything it starts ends with `close`, also what the tests' commands left behind."""
+
+    def __init__(self, home: Path, *, slots: int = 2, projects: dict[str, Path] | None = None, **more: Any) -> None:
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        self.write_fleet(slots=slots, projects=projects, **more)
+        self.env = {
+            **os.environ,
+            "INFRA_HOME": str(home),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        }
+        self.env.pop("INFRA_ROLE", None)
+
+    def write_fleet(self, *, slots: int = 2, projects: dict[str, Path] | None = None, **more: Any) -> None:
+        """Write nodes.json; `more`: labels, limits."""
+        fleet = {
+            "fleet": "test",
+            "broker": "embedded",
+            "limits": more.get("limits", {}),
+            "nodes": {"n1": {"ssh": "local", "root": str(self.home), "slots": slots, "labels": more.get("labels", [])}},
+            "projects": {name: {"source": str(path), "node": "n1"} for name, path in (projects or {}).items()},
+        }
+        beside = self.home / ".nodes.json"
+        beside.write_text(json.dumps(fleet))
+        beside.rename(self.home / "nodes.json")
+
+    def up(self) -> WholeNode:
+        """Start the watcher and wait until every role lives."""
+        said = self.python("-m", "workers.watcher", "--detach", within_s=120)
+        assert said.returncode == 0, said.stdout + said.stderr + self.logs()
+        eventually(lambda: all(self.role_pid(role) for role in ROLES), 60, "every role lives")
+        return self
+
+    def python(
+        self, *arguments: str, within_s: float = 60, env: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run this project's python in the node's environment."""
+        return subprocess.run(
+            [sys.executable, *arguments],
+            env={**self.env, **(env or {})},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=within_s,
+        )
+
+    def infra(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run the command line."""
+        return self.python("-m", "infra_tasks.cli", *arguments, within_s=within_s)
+
+    def watcher_pid(self) -> int | None:
+        return _living(_read(self.home / "watcher.json"))
+
+    def role_pid(self, role: str) -> int | None:
+        """Return the pid of a living role, or None."""
+        return _living(_read(self.home / "roles" / f"{role}.json"))
+
+    def worker_children(self) -> list[int]:
+        """Return the pool children of the worker."""
+        parent = self.role_pid("worker")
+        if parent is None:
+            return []
+        try:
+            children = psutil.Process(parent).children()
+            return [child.pid for child in children if "zygote" not in " ".join(child.cmdline())]
+        except psutil.Error:
+            return []
+
+    def kill(self, *names: str) -> None:
+        """kill -9 roles (or `watcher`, `children`) by name, all at once."""
+        pids: list[int] = []
+        for name in names:
+            if name == "children":
+                pids += self.worker_children()
+            elif found := self.watcher_pid() if name == "watcher" else self.role_pid(name):
+                pids.append(found)
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+
+    def ledger(self) -> Any:
+        from infra_tasks.ledger import open_ledger
+        from infra_tasks.settings import Home
+
+        return open_ledger(Home(self.home))
+
+    def logs(self) -> str:
+        """Return the last lines of every log, to be shown when a test fails."""
+        texts = []
+        for path in sorted((self.home / "logs").glob("*.log")):
+            texts.append(f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:]))
+        return "\n".join(texts)
+
+    def processes(self) -> list[psutil.Process]:
+        """Return every process that carries this node's folder in its environment."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.pid != os.getpid() and process.environ().get("INFRA_HOME") == str(self.home):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def run_processes(self) -> list[psutil.Process]:
+        """Return every process of a command of this node (they carry a cookie, and their scratch is in this folder)."""
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("INFRA_SCRATCH", "").startswith(str(self.home)):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+    def close(self) -> None:
+        """End everything, whatever state it is in."""
+        for pid in [self.watcher_pid(), *(self.role_pid(role) for role in ROLES)]:
+            if pid:
+                _signal(pid, signal.SIGKILL)
+        for process in [*self.processes(), *self.run_processes(), *self._shims()]:
+            _signal(process.pid, signal.SIGKILL)
+
+    def _shims(self) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if any(str(self.home) in path.path for path in process.open_files()) and "zygote" in " ".join(
+                    process.cmdline()
+                ):
+                    found.append(process)
+            except psutil.Error:
+                continue
+        return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _living(said: dict[str, Any]) -> int | None:
+    pid = said.get("pid")
+    if not pid or not psutil.pid_exists(pid):
+        return None
+    try:
+        return None if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE else int(pid)
+    except psutil.Error:
+        return None
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        return

@@ -22,6 +22,7 @@ from infra_tasks.ledger import Ledger
 from infra_tasks.ledger.connect import url_of
 from infra_tasks.node import NodeHere
 from infra_tasks.runner.clock import boot_clock, boot_id
+from infra_tasks.ship import Shipper
 from infra_tasks.sweep import sweep
 from workers.keeping import Keeper
 from workers.minding import Minder
@@ -50,6 +51,7 @@ class Agent:
         self._ledger = Ledger.at(url_of(home), socket_timeout_s=ANSWER_WITHIN_S)
         self._minder = Minder(home, self._ledger, self._here.current().name)
         self._keeper = Keeper(home)
+        self._shipper = Shipper(home, self._ledger)
         self._due = {"renew": 0.0, "sweep": 0.0}
         self._reachable = True
         self._unheld: set[tuple[str, int, str]] = set()
@@ -77,6 +79,7 @@ class Agent:
         if self._is_due("renew", now, RENEW_EVERY_S):
             self._renew(attempts)
         self._minder.report_ended(attempts)
+        self._shipper.turn()
         if self._is_due("sweep", now, SWEEP_EVERY_S):
             sweep(self._ledger, self._here.current().name)
 

@@ -21,7 +21,7 @@ FORMAT = 1
 NAMES = ("utf-8", "surrogateescape")
 _KINDS = {("file", PLAIN), ("file", EXECUTABLE), ("link", EXECUTABLE)}
 # A part of a path that is empty, "." or "..", in paths joined by NUL.
-_OUTSIDE = re.compile(r"(?:^|[/\0])\.{0,2}(?:$|[/\0])")
+_OUTSIDE = re.compile(r"(?:^|[/\0])\.{0,2}(?:\Z|[/\0])")
 
 
 class Entry(NamedTuple):

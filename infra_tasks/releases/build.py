@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import tempfile
 import time
@@ -14,9 +13,9 @@ from typing import TYPE_CHECKING
 from infra_tasks.errors import NamesCollide, ReleaseDamaged, ReleaseError
 from infra_tasks.model.manifest import Diff, Entry, Manifest, by_path, collisions, diff
 from infra_tasks.releases import known, sidecar
-from infra_tasks.releases.copying import clone, copy_checked, link
+from infra_tasks.releases.copying import cannot_give, clone, copy_checked, link
 from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_FOLDER, Brought
-from infra_tasks.releases.reading import Changing, hash_file
+from infra_tasks.releases.reading import hash_file
 from infra_tasks.releases.removing import remove_tree
 from infra_tasks.releases.supply import bases, sealed
 from infra_tasks.releases.trouble import said_of
@@ -54,10 +53,6 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
             raise
     sizes = sum(entry.size for entry in made.missing)
     return Brought(len(made.missing), sizes, made.shared_files, time.monotonic() - began)
-
-
-# What opening says when another thing has the name, or nothing.
-_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO}
 
 
 class Building:
@@ -105,7 +100,7 @@ class Building:
             try:
                 taken = copy_checked(there, here, sealed(entry), entry.sha256)
             except OSError as error:
-                if not _is_bad_base(error):
+                if not cannot_give(error):
                     raise
                 taken = False
             if taken:
@@ -122,7 +117,7 @@ class Building:
                 try:
                     taken = self._take_one(there, here, wanted[path], facts, may_link=may_link)
                 except OSError as error:
-                    if not _is_bad_base(error):
+                    if not cannot_give(error):
                         raise
                     taken = False
                 if not taken:
@@ -197,11 +192,6 @@ def _finish(shelf: Shelf, manifest: Manifest, made: Building) -> None:
     _sync_folder(shelf.releases)
     rows[0] = top_row(tree)
     sidecar.write(shelf.seen(manifest.digest), fingerprint(rows))
-
-
-def _is_bad_base(error: OSError) -> bool:
-    """Say whether what we wanted to take from is damaged or just being removed; anything else is our own trouble."""
-    return isinstance(error, Changing) or error.errno in _NOT_THERE
 
 
 def _look_closer(tree: Path, found: Row, built: Row, sha256: str) -> None:

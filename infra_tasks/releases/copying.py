@@ -27,6 +27,15 @@ _NO_CLONE = {errno.EOPNOTSUPP, errno.ENOTTY, errno.EXDEV, errno.EINVAL, errno.EN
 _NO_LINK = {errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
+# What opening says when another thing has the name, or nothing.
+_NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EISDIR, errno.ENXIO}
+
+
+def cannot_give(error: OSError) -> bool:
+    """Say whether the tree we take from is to blame (damaged, or being removed); anything else is our own trouble."""
+    return isinstance(error, Changing) or error.errno in _NOT_THERE
+
+
 def copy_checked(source: str, target: str, mode: int, sha256: str) -> bool:
     """Copy a file into a new one with exactly this mode; False (and no file) if the content was not the one wanted.
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 from infra_tasks.errors import ReleaseDamaged, ReleaseError
 from infra_tasks.releases import known
-from infra_tasks.releases.copying import clone, copy_checked
+from infra_tasks.releases.copying import cannot_give, clone, copy_checked
 from infra_tasks.releases.layout import OPEN_FOLDER
 from infra_tasks.releases.locks import held
 from infra_tasks.releases.mend import stage
-from infra_tasks.releases.reading import Changing
 from infra_tasks.releases.removing import remove_tree
 from infra_tasks.releases.setup_record import products
 from infra_tasks.releases.snapshot import recall
@@ -75,8 +74,10 @@ class _Copy:
                 if self._clones:
                     return True
             return copy_checked(there, here, entry.mode, entry.sha256)
-        except (FileNotFoundError, NotADirectoryError, Changing):
-            return False
+        except OSError as error:
+            if cannot_give(error):
+                return False
+            raise
 
 
 def _mend_copy(shelf: Shelf, digest: str, bad: list[Entry], into: Path, carrier: Carrier | None) -> None:

@@ -55,7 +55,8 @@ def read_rules(folder: Path, name: str, base: str = "") -> Rules | None:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        raise SourceUnreadable(f"{folder / name} cannot be read: {error.strerror}") from error
+        said = f"{folder / name} cannot be read: {error.strerror}"
+        raise SourceUnreadable(f"{said}; make it readable, or leave its folder out (.infraignore)") from error
     rules = Rules(base + name, text.splitlines(), base)
     return None if rules.empty else rules
 

@@ -37,21 +37,23 @@ def main(argv: list[str]) -> int:
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace_s)
     # Also after a good end: nothing of a setup may go on writing into the release.
-    _end_group(process.pid)
+    _signal(process.pid, signal.SIGKILL)
     process.wait()
+    _end_group(process.pid)
     if code is None:
         return LIMIT_EXIT
     return code if code >= 0 else 128 - code
 
 
 def _end_group(group: int) -> None:
-    deadline = time.monotonic() + 5
+    # What is dead stays in the group until its parent, often a slow init, has reaped it.
+    deadline = time.monotonic() + 1
     while _signal(group, signal.SIGKILL) and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
 def _signal(group: int, number: int) -> bool:
-    """Return False when nobody of the group is left, or only what is dead and not yet reaped by its parent."""
+    """Return False when nobody of the group is left."""
     try:
         os.killpg(group, number)
     except (ProcessLookupError, PermissionError):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from infra_tasks.errors import SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import PLAIN, Entry
-from infra_tasks.releases.copying import copy_checked
+from infra_tasks.releases.copying import cannot_give, copy_checked
 from infra_tasks.releases.layout import DIGEST, SEALED_EXECUTABLE, SEALED_PLAIN
 from infra_tasks.releases.snapshot import recall
 
@@ -49,19 +49,22 @@ class LocalCarrier:
             path = f"{self._root}/{entry.path}"
             try:
                 same = copy_checked(path, f"{top}/{entry.path}", sealed(entry), entry.sha256)
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            except OSError as error:
                 if not os.path.isdir(self._root):
                     raise SourceUnreadable(f"the source {self._root} is not there any more") from error
-                same = False
-            except OSError as error:
                 if error.filename != path:
                     raise
+                if cannot_give(error):
+                    raise _changed(self._root, entry) from error
                 raise SourceUnreadable(f"{entry.path!r} in {self._root} cannot be read: {error.strerror}") from error
             if not same:
-                raise SourceChanging(
-                    f"{entry.path!r} in {self._root} is not what it was when the snapshot was taken; take a new one"
-                )
+                raise _changed(self._root, entry)
         return {entry.path for entry in entries}
+
+
+def _changed(root: str, entry: Entry) -> SourceChanging:
+    said = f"{entry.path!r} in {root} is not what it was when the snapshot was taken"
+    return SourceChanging(f"{said}; take a new one")
 
 
 def sealed(entry: Entry) -> int:

@@ -85,7 +85,7 @@ def _fork_shim(requests: socket.socket, folder: str, fds: list[int]) -> None:
     except BaseException:  # noqa: BLE001  a shim that breaks must never become a second zygote
         shim.log_traceback(folder)
     finally:
-        _let_go(fds)
+        _let_go(fds[1:])
         os._exit(0)
 
 

@@ -2,8 +2,8 @@
 
     followed                set     "<run> <reader>" of everybody who asked lately
     follow:<run>            string  somebody reads this run along; gone soon after the last one stopped asking
-    follow:<run>:<reader>   string  what one reader asks for: attempt, and the offset it has reached in each stream
-    out:<run>:<reader>      list    parcels for that reader; gone soon after it stopped asking
+    asked:<reader>:<run>    string  what one reader asks for: attempt, and the offset it has reached in each stream
+    out:<reader>:<run>      list    parcels for that reader; gone soon after it stopped asking
 
 Every reader has a box of its own, so that readers at different places of one run do not disturb each other. A parcel
 says what it continues from: the reader skips what it has, and notices a parcel that got lost.
@@ -81,7 +81,7 @@ class Outputs:
 
         def tell() -> None:
             with self._redis.pipeline() as pipe:
-                pipe.set(self._key("follow", wish.run, wish.reader), text, ex=ASKED_FOR_S)
+                pipe.set(self._key("asked", wish.reader, wish.run), text, ex=ASKED_FOR_S)
                 pipe.set(self._key("follow", wish.run), "1", ex=ASKED_FOR_S)
                 pipe.sadd(self._key("followed"), _member(wish.run, wish.reader))
                 pipe.expire(self._key("followed"), FOLLOWED_KEPT_S)
@@ -91,7 +91,7 @@ class Outputs:
 
     def take(self, run_id: str, reader: str) -> list[Parcel]:
         """Empty the box. What is lost together with an answer shows as a parcel that continues from further on."""
-        box = self._key("out", run_id, reader)
+        box = self._key("out", reader, run_id)
 
         def empty() -> list[str]:
             with self._redis.pipeline() as pipe:
@@ -108,7 +108,7 @@ class Outputs:
         def drop() -> None:
             with self._redis.pipeline() as pipe:
                 pipe.srem(self._key("followed"), _member(run_id, reader))
-                pipe.delete(self._key("follow", run_id, reader), self._key("out", run_id, reader))
+                pipe.delete(self._key("asked", reader, run_id), self._key("out", reader, run_id))
                 pipe.execute()
 
         self._scripts.persistently(drop, patience_s=1)
@@ -121,7 +121,7 @@ class Outputs:
         members = ask(lambda: sorted(self._redis.smembers(self._key("followed"))), patience_s)
         if not members:
             return []
-        keys = [self._key("follow", *member.split(" ")) for member in members]
+        keys = [self._key("asked", *reversed(member.split(" "))) for member in members]
         texts = ask(lambda: self._redis.mget(keys), patience_s)
         ended = [member for member, text in zip(members, texts, strict=True) if text is None]
         if ended:
@@ -130,7 +130,7 @@ class Outputs:
 
     def put(self, run_id: str, reader: str, parcels: Sequence[Parcel], patience_s: float = 1.0) -> None:
         """Put parcels into a reader's box. Repeated after a lost answer they lie there twice; the reader skips them."""
-        box = self._key("out", run_id, reader)
+        box = self._key("out", reader, run_id)
 
         def push() -> None:
             with self._redis.pipeline() as pipe:

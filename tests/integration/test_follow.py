@@ -354,9 +354,9 @@ def test_who_stopped_reading_is_forgotten(ledger, home, elsewhere):
     follower.turn()
     Shipper(elsewhere, ledger).turn()
     (wish,) = Outputs(ledger.scripts).wishes()
-    box = ledger.scripts.key("out", run.id, wish.reader)
+    box = ledger.scripts.key("out", wish.reader, run.id)
     assert 0 < ledger.scripts.client.ttl(box) <= BOX_KEPT_S
-    ledger.scripts.client.delete(ledger.scripts.key("follow", run.id, wish.reader))  # as if it had run out
+    ledger.scripts.client.delete(ledger.scripts.key("asked", wish.reader, run.id))  # as if it had run out
     assert Outputs(ledger.scripts).wishes() == []
     assert ledger.scripts.client.smembers(ledger.scripts.key("followed")) == set()
     follower.close()

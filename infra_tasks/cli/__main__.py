@@ -1,0 +1,5 @@
+"""`python -m infra_tasks.cli` is `infra`."""
+
+from infra_tasks.cli import main
+
+main()

@@ -1,0 +1,33 @@
+"""How an error is told: `error: what, which one, what was found, what to do` on stderr, the same shape everywhere.
+
+With --json: {"error": {"kind": "BadSpec", "message": "...", "exit_code": 2}} on one line of stderr; stdout stays empty.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import TYPE_CHECKING
+
+import click
+
+from infra_tasks.cli.terminal import colour
+
+if TYPE_CHECKING:
+    from infra_tasks.cli.manner import Manner
+
+
+def complain(manner: Manner, error: BaseException, message: str, exit_code: int) -> None:
+    """Tell an error."""
+    if manner.debug:
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+    if manner.json:
+        said = {"kind": type(error).__name__, "message": message, "exit_code": exit_code}
+        click.echo(json.dumps({"error": said}), err=True)
+    else:
+        click.echo(click.style("error:", fg="red", bold=True) + " " + _indented(message), err=True, color=colour())
+
+
+def _indented(message: str) -> str:
+    first, *rest = message.rstrip().splitlines() or ["it failed, and nothing said why"]
+    return "\n".join([first, *(f"  {line}" for line in rest)])

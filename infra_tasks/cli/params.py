@@ -1,0 +1,39 @@
+"""Values of options in our own forms: a span, K=V, NAME=PATH. Each raises click.BadParameter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from infra_tasks.cli import spans
+
+
+def span(text: str) -> float:
+    """Return the seconds of a span of time: 90, 90s, 10m, 1h30m."""
+    try:
+        return spans.seconds(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def variable(text: str) -> tuple[str, str]:
+    """Return name and value of K=V; K alone hands on the variable that is set here."""
+    name, sign, value = text.partition("=")
+    if sign:
+        return name, value
+    if name not in os.environ:
+        raise click.BadParameter(f"{name!r} is not set here; give it as {name}=VALUE")
+    return name, os.environ[name]
+
+
+def project(text: str) -> tuple[str, Path]:
+    """Return name and absolute path of NAME=PATH, a folder that is there."""
+    name, _, path = text.partition("=")
+    if not name or not path:
+        raise click.BadParameter(f"found {text!r}; allowed: NAME=PATH, like hello=~/code/hello")
+    folder = Path(path).expanduser().resolve()
+    if not folder.is_dir():
+        raise click.BadParameter(f"{folder} is {'no folder' if folder.exists() else 'not there'}")
+    return name, folder

@@ -1,0 +1,95 @@
+"""How answers look: JSON, tables that fit the terminal, moments and spans for people."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from infra_tasks.cli import spans
+from infra_tasks.cli.terminal import colour, styled, width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BETWEEN = "  "
+STATE_COLOURS = {
+    "SUCCESS": "green",
+    "FAILURE": "red",
+    "REVOKED": "yellow",
+    "STARTED": "cyan",
+    "RETRY": "yellow",
+    "UNREACHABLE": "magenta",
+    "running": "green",
+    "up": "green",
+    "dead": "red",
+    "backoff": "red",
+}
+
+
+def print_json(value: Any, *, lines: bool = False) -> None:
+    """Print a value as JSON; `lines`: on one line, for values that come one after another."""
+    click.echo(json.dumps(value, indent=None if lines else 2, ensure_ascii=False))
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int) -> None:
+    """Print rows in columns; where the terminal is too narrow, the `flexible` column is cut."""
+    from rich.cells import cell_len  # noqa: PLC0415  wide characters take two columns
+
+    widths = [max(cell_len(row[at]) for row in [headings, *rows]) for at in range(len(headings))]
+    too_wide = sum(widths) + len(BETWEEN) * (len(widths) - 1) - width()
+    if too_wide > 0:
+        widths[flexible] = max(len(headings[flexible]), widths[flexible] - too_wide)
+    click.echo(styled(_line(headings, widths), dim=True), color=colour())
+    for row in rows:
+        click.echo(_line(row, widths), color=colour())
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    return BETWEEN.join(_cell(text, columns) for text, columns in zip(row, widths, strict=True)).rstrip()
+
+
+def _cell(text: str, columns: int) -> str:
+    from rich.cells import cell_len, set_cell_size  # noqa: PLC0415
+
+    fitting = text if cell_len(text) <= columns else set_cell_size(text, columns - 1) + "…"
+    padding = " " * (columns - cell_len(fitting))
+    shade = STATE_COLOURS.get(text)
+    return (styled(fitting, fg=shade) if shade else fitting) + padding
+
+
+def print_facts(facts: Sequence[tuple[str, str | None]]) -> None:
+    """Print names and what is known of them, one to a line; what is not known is left out."""
+    known = [(name, text) for name, text in facts if text]
+    column = max((len(name) for name, _ in known), default=0)
+    for name, text in known:
+        shown = styled(text, fg=STATE_COLOURS[text]) if text in STATE_COLOURS else text
+        click.echo(f"{styled(name.ljust(column), dim=True)}{BETWEEN}{shown}", color=colour())
+
+
+def heading(text: str) -> None:
+    """Print a heading."""
+    click.echo(f"\n{styled(text, bold=True)}", color=colour())
+
+
+def ago(moment: float | None, now: float) -> str:
+    """Return how long ago a moment (wall seconds) was."""
+    return f"{spans.words(now - moment)} ago" if moment else ""
+
+
+def clock_time(moment: float | None) -> str:
+    """Return a moment (wall seconds) in this machine's time zone."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment)) if moment else ""
+
+
+def size(amount: float | None) -> str:
+    """Return bytes for people: 512 B, 9.0 MiB."""
+    if not amount:
+        return ""
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 GUARDIAN = "guardian"
 # Celery's default queue: where a client that knows nothing of us sends `infra_tasks.run_spec`.
 FOREIGN = "celery"
-ANY = "any"
+# Not a word a label can be.
+ANY = "_any"
 
 
 def node_queue(node: str) -> str:

@@ -1,13 +1,17 @@
-"""Accepting a spec: checked against the fleet, then put into the ledger. What `delay()`, the CLI and foreign clients share."""
+"""Accepting a spec: checked against the fleet, then put into the ledger.
+
+What `delay()`, the CLI and foreign clients share.
+"""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from infra_tasks.errors import BadInput, BadSpec
-from infra_tasks.ledger.runs import Submission
+from infra_tasks.ledger.submission import Submission, fingerprint
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.spec import RunSpec
 
@@ -18,6 +22,10 @@ if TYPE_CHECKING:
     from infra_tasks.ledger.records import Run
     from infra_tasks.model.fleet import Fleet
 
+# What a spec leaves to the fleet.
+FROM_LIMITS = ("timeout_s", "grace_s", "lost_after_s", "stop_after_s")
+# A moment further away than this (ten years) is a slip.
+FURTHEST_S = 10 * 365 * 86400
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 
@@ -28,10 +36,14 @@ def submission(
 
     Raises BadSpec: a wrong field, an unknown node or project, labels no node has, a limit above the fleet's ceiling.
     """
-    spec = _with_defaults(RunSpec.of(given), fleet)
+    limits = {name: float(getattr(fleet.limits, name)) for name in FROM_LIMITS}
+    asked = RunSpec.of(given, limits)
+    spec = _with_limits(asked, limits)
     _check(spec, fleet)
+    _check_spans(options)
     source_node = fleet.projects[spec.project].node if spec.project else None
-    return Submission(_id(run_id), spec, source_node=source_node, **options)
+    known_by = None if spec is asked else fingerprint(asked.to_json())
+    return Submission(_id(run_id), spec, source_node=source_node, fingerprint=known_by, **options)
 
 
 def again(run: Run, fleet: Fleet, **options: Any) -> Submission:
@@ -50,18 +62,16 @@ def submit(ledger: Ledger, fleet: Fleet, given: RunSpec | Mapping[str, Any], **o
 def _id(run_id: str | None) -> str:
     if run_id is None:
         return str(uuid4())
-    if not _RUN_ID.fullmatch(run_id) or ".." in run_id:
+    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id) or ".." in run_id:
         raise BadInput(f"{run_id!r} cannot be a run id: letters, digits and . _ : - only, at most 128")
     return run_id
 
 
-def _with_defaults(spec: RunSpec, fleet: Fleet) -> RunSpec:
+def _with_limits(spec: RunSpec, limits: Mapping[str, float]) -> RunSpec:
     """Fill in what the spec leaves to the fleet, so that the record says all of it."""
-    limits = {
-        name: float(getattr(fleet.limits, name)) for name in ("timeout_s", "grace_s", "lost_after_s", "stop_after_s")
-    }
-    unsaid = {name: value for name, value in limits.items() if name not in spec.model_fields_set}
-    return spec.model_copy(update=unsaid)
+    said = spec.model_fields_set
+    unsaid = {name: value for name, value in limits.items() if name not in said and value != getattr(spec, name)}
+    return spec.model_copy(update=unsaid) if unsaid else spec
 
 
 def _check(spec: RunSpec, fleet: Fleet) -> None:
@@ -72,15 +82,29 @@ def _check(spec: RunSpec, fleet: Fleet) -> None:
             f"project: {spec.project!r} is not in nodes.json{did_you_mean(spec.project, fleet.projects)} "
             "(add it under 'projects' with its source folder)"
         )
-    if spec.timeout_s > fleet.limits.timeout_s:
-        raise BadSpec(
-            f"timeout_s: {spec.timeout_s:g} is above this fleet's ceiling of {fleet.limits.timeout_s:g} seconds"
-        )
+    for name in ("timeout_s", "retries"):
+        asked, most = getattr(spec, name), getattr(fleet.limits, name)
+        if asked > most:
+            raise BadSpec(f"{name}: {asked:g} is above this fleet's ceiling of {most:g} (limits.{name} in nodes.json)")
+    if spec.labels:
+        _check_labels(spec, fleet)
+
+
+def _check_labels(spec: RunSpec, fleet: Fleet) -> None:
     able = [fleet.nodes[spec.node]] if spec.node else list(fleet.nodes.values())
-    if not any(spec.labels <= set(node.labels) for node in able):
-        known = sorted({label for node in fleet.nodes.values() for label in node.labels})
-        missing = next((label for label in sorted(spec.labels) if label not in known), "")
-        raise BadSpec(
-            f"labels: no node has all of {', '.join(sorted(spec.labels))}"
-            f"{did_you_mean(missing, known)}; nodes.json knows: {', '.join(known) or 'none'}"
-        )
+    if any(spec.labels <= set(node.labels) for node in able):
+        return
+    known = sorted({label for node in able for label in node.labels})
+    missing = next((label for label in sorted(spec.labels) if label not in known), "")
+    who = f"node {spec.node!r} has not" if spec.node else "no node has"
+    raise BadSpec(
+        f"labels: {who} all of {', '.join(sorted(spec.labels))}{did_you_mean(missing, known)}; "
+        f"{'it has' if spec.node else 'nodes.json knows'}: {', '.join(known) or 'none'}"
+    )
+
+
+def _check_spans(options: Mapping[str, Any]) -> None:
+    for name in ("delay_s", "expires_s"):
+        value = options.get(name)
+        if value is not None and not (math.isfinite(value) and value <= FURTHEST_S):
+            raise BadInput(f"{name}: found {value!r}; allowed: a number of seconds, at most {FURTHEST_S} (ten years)")

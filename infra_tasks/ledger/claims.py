@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra_tasks.model import outcome
 from infra_tasks.model.run import POISONED_AFTER_LOST, State
+from infra_tasks.routing import node_queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 SWEEP_LEASE_S = 5.0
 SWEEP_MOST = 200
 HINT_OVERDUE_S = 8.0
-DISPATCH_PATIENCE_S = 15.0
 DISPATCH_LEASE_S = 45.0
 SETTLE_PATIENCE_S = 10.0
+QUEUE_KEPT_S = 24 * 3600
+
+LISTS = frozenset({"taken", "fenced", "known", "unheld", "expired", "lost"})
 
 Answer = dict[str, Any]
 
@@ -75,10 +78,12 @@ class Claims:
         settle_in_s: float,
         headers: dict[str, Any] | None = None,
         patience_s: float = 10.0,
+        lapsed: bool = False,
     ) -> Answer:
         """Report the end of an attempt; `token` = run, attempt, claim.
 
-        `results`, `errors`: what to write when it ends so, and when somebody had asked to cancel it.
+        `results`, `errors`: what to write when it ends so, and when somebody had asked to cancel it. `lapsed`: said by
+        somebody who is not the holder; refused as `alive` when the lease has been renewed meanwhile.
         """
         run_id, attempt, claim = token
         result, revoked = results
@@ -101,14 +106,29 @@ class Claims:
             lost=end.lost,
             settle_in_s=settle_in_s,
             survivors=result["survivors"],
+            lapsed=lapsed or None,
         )
 
     def settle(self, run_id: str) -> None:
         """Say that all that follows a final run has been done."""
         self._answer("settle", run=run_id)
 
-    def dispatch(self, move: str, run_id: str, dispatch: str, *, node: str, actor: str, release: str = "") -> Answer:
-        """Make a dispatcher's move: `begin`, `renew` or `end`; `refused` when the run is not its business (any more)."""
+    def dispatch(
+        self,
+        move: str,
+        run_id: str,
+        dispatch: str,
+        *,
+        node: str,
+        actor: str,
+        release: str = "",
+        retry_in_s: float | None = None,
+        cause: str | None = None,
+    ) -> Answer:
+        """Make a dispatcher's move; `refused` when the run is not its business (any more).
+
+        `begin`, `renew`, `end` (with the release), `later` (another try after `retry_in_s`, using one retry).
+        """
         return self._answer(
             "dispatch",
             move=move,
@@ -118,19 +138,23 @@ class Claims:
             actor=actor,
             release=release,
             lease_s=DISPATCH_LEASE_S,
+            retry_in_s=retry_in_s,
+            cause=cause,
         )
 
-    def sweep(self, node: str) -> Answer:
-        """Make one turn of the sweep, if no other node does."""
+    def sweep(self, node: str, *, keep_s: float = outcome.KEEP_S) -> Answer:
+        """Make one turn of the sweep, if no other node does. What ended `keep_s` ago is forgotten."""
         return self._answer(
             "sweep",
             node=node,
             most=SWEEP_MOST,
             lease_s=SWEEP_LEASE_S,
             overdue_s=HINT_OVERDUE_S,
-            dispatch_patience_s=DISPATCH_PATIENCE_S,
             settle_patience_s=SETTLE_PATIENCE_S,
+            settle_queue=node_queue(node),
             poisoned_after=POISONED_AFTER_LOST,
+            keep_s=keep_s,
+            queue_kept_s=QUEUE_KEPT_S,
         )
 
     def present(self, node: str, uuid: str, attempts: Sequence[dict[str, Any]], *, done: bool) -> Answer:
@@ -139,6 +163,8 @@ class Claims:
 
     def _answer(self, script: str, **args: Any) -> Answer:
         answer: Answer = self._call(script, **args)
+        for name in LISTS & answer.keys():
+            answer[name] = answer[name] or []  # Lua cannot tell an empty list from an empty object
         return answer
 
 

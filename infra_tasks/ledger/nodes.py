@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from infra_tasks.ledger.scripts import Scripts
 
 FOLLOW_S = 10
-OUT_KEPT_S = 600
-OUT_KEPT_CHUNKS = 2000
 # An agent says something every second or two; a node silent for longer than this is unreachable.
 SILENT_AFTER_S = 30.0
 
@@ -83,8 +81,8 @@ class Nodes:
         return list(self._scripts.persistently(lambda: sorted(self._redis.smembers(self._key("safe")))))
 
     def pools(self) -> list[str]:
-        """Return every queue that ever held a waiting run."""
-        return list(self._scripts.persistently(lambda: sorted(self._redis.smembers(self._key("queues")))))
+        """Return every queue that a run has waited in lately (a day, as long as one waits)."""
+        return list(self._scripts.persistently(lambda: sorted(self._redis.zrange(self._key("queues"), 0, -1))))
 
     # Reading along: somebody asks, the agent ships, both may end any time.
 

@@ -2,98 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import math
 import time
-from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from infra_tasks.errors import BadInput, FleetUnreachable, IdempotencyConflict, SafeMode, SubmitUnknown, UnknownRun
 from infra_tasks.ledger.records import Event, Run
+from infra_tasks.ledger.submission import Submission, parts
 from infra_tasks.model import outcome
-from infra_tasks.model.hint import DISPATCH_TASK, OUTER_BELT_S, RUN_TASK, envelope
 from infra_tasks.model.run import Reason, State
-from infra_tasks.routing import dispatch_queue, queue_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from infra_tasks.ledger.scripts import Scripts
-    from infra_tasks.model.spec import RunSpec
 
-# A dispatch hint that nobody took after this long is pushed again (seconds).
-DISPATCH_PATIENCE_S = 15.0
-# Runs per script call of a bulk submit: small enough not to hold up the others, few enough round trips.
-BULK = 200
+__all__ = ["Runs", "Submission"]
+
 SAFE_MODE_PATIENCE_S = 20.0
 LOOK_AGAIN_S = 0.1
-
-
-@dataclass(frozen=True)
-class Submission:
-    """One spec on its way into the ledger, with what Celery wants to happen behind it."""
-
-    id: str
-    spec: RunSpec
-    source_node: str | None = None  # the node that has the project's source
-    embed: dict[str, Any] | None = None  # callbacks, errbacks, chain, chord
-    headers: dict[str, Any] | None = None  # group, root_id, parent_id ...
-    delay_s: float | None = None
-    at: float | None = None
-    expires_s: float | None = None
-    retry_of: str | None = None
-    actor: str = "submit"
-    reply_to: str = ""
-
-    @property
-    def canvas(self) -> bool:
-        """Something follows this run: its end must be carried on by Celery's tracer."""
-        return bool((self.embed and any(self.embed.values())) or (self.headers and self.headers.get("group")))
-
-
-def shown(spec: RunSpec) -> str:
-    """Return what Flower prints as arguments: no command, no environment, no secrets."""
-    parts = [spec.name, spec.project and f"project={spec.project}", spec.node and f"node={spec.node}"]
-    return " ".join(part for part in parts if part) or "-"
-
-
-def _script_args(one: Submission) -> dict[str, Any]:
-    spec, text = one.spec, one.spec.to_json()
-    expires_s = one.expires_s if one.expires_s is not None else spec.expires_s
-    said = {
-        "id": one.id,
-        "spec": text,
-        "print": sha256(text.encode()).hexdigest()[:32],
-        "queue": queue_of(spec.node, spec.labels),
-        "hint": envelope(
-            RUN_TASK,
-            one.id,
-            shown=shown(spec),
-            limit_s=spec.timeout_s + spec.grace_s + OUTER_BELT_S,
-            embed=one.embed,
-            headers=one.headers,
-            reply_to=one.reply_to,
-        ),
-        "canvas": "1" if one.canvas else None,
-        "node": spec.node,
-        "project": spec.project,
-        "name": spec.name,
-        "labels": "[" + ",".join(f'"{label}"' for label in sorted(spec.labels)) + "]",
-        "timeout_s": spec.timeout_s,
-        "lost_after_s": spec.lost_after_s,
-        "rerun_lost": "1" if Reason.NODE_LOST in spec.retry_on else "0",
-        "delay_s": one.delay_s,
-        "at": one.at,
-        "expires_s": expires_s,
-        "idem": spec.idempotency_key,
-        "retry_of": one.retry_of,
-        "actor": one.actor,
-        "meta_key": outcome.META_PREFIX + one.id,
-    }
-    if spec.project:
-        said["dispatch_queue"] = dispatch_queue(one.source_node or "")
-        said["dispatch_hint"] = envelope(DISPATCH_TASK, f"dispatch:{one.id}", shown=shown(spec))
-    return {key: value for key, value in said.items() if value is not None}
 
 
 class Runs:
@@ -112,19 +41,22 @@ class Runs:
         return self.submit_many([one], patience_s)[0]
 
     def submit_many(self, many: Sequence[Submission], patience_s: float = 10.0) -> list[str]:
-        """Accept runs, `BULK` per round trip, and return their ids in order."""
+        """Accept runs in a few round trips, and return their ids in order.
+
+        Raises as `submit` does; the message says how many had been accepted. Handing over the same submissions again
+        is safe.
+        """
         ids: list[str] = []
-        for first in range(0, len(many), BULK):
-            part = many[first : first + BULK]
-            ids += self._submit_part(part, patience_s)
+        for part, runs in parts(many):
+            try:
+                ids += self._submit_part(part, runs, patience_s)
+            except (SubmitUnknown, IdempotencyConflict) as error:
+                raise _with_count(error, len(ids), len(many)) from error
         return ids
 
-    def _submit_part(self, part: Sequence[Submission], patience_s: float) -> list[str]:
-        runs = [_script_args(one) for one in part]
+    def _submit_part(self, part: Sequence[Submission], runs: list[dict[str, Any]], patience_s: float) -> list[str]:
         try:
-            said = self._scripts.call(
-                "submit", patience_s=patience_s, runs=runs, dispatch_patience_s=DISPATCH_PATIENCE_S
-            )
+            said = self._scripts.call("submit", patience_s=patience_s, runs=runs)
         except FleetUnreachable as error:
             raise SubmitUnknown(
                 f"{error}\nWhether run {part[0].id} was accepted is not known; submitting it again with "
@@ -133,9 +65,10 @@ class Runs:
             ) from error
         for one, answer in zip(part, said, strict=True):
             if "conflict" in answer:
+                key = one.spec.idempotency_key
                 raise IdempotencyConflict(
-                    f"{'idempotency key ' + repr(one.spec.idempotency_key) if one.spec.idempotency_key else 'id'} "
-                    f"was used for another spec (run {answer['id']}); use a new one, or send the same spec"
+                    f"{f'idempotency key {key!r}' if key else 'id'} was used for another spec (run {answer['id']}); "
+                    "use a new one, or send the same spec"
                 )
         return [answer["id"] for answer in said]
 
@@ -166,6 +99,8 @@ class Runs:
         """Return the id that begins so. Raises UnknownRun when none or several do."""
         if not beginning.strip():
             raise UnknownRun("an empty run id; see `infra runs`")
+        if not beginning.isascii():
+            raise UnknownRun(f"no run begins with {beginning!r}; see `infra runs`")
         low, high = f"[{beginning}", f"[{beginning}\xff"
         found = self._scripts.persistently(lambda: self._redis.zrangebylex(self._key("ids"), low, high, start=0, num=5))
         if beginning in found or len(found) == 1:
@@ -186,7 +121,7 @@ class Runs:
 
     def events(self, run_id: str) -> list[Event]:
         """Return the story of a run, oldest first."""
-        texts = self._scripts.persistently(lambda: self._redis.lrange(self._key("run", run_id, "events"), 0, -1))
+        texts = self._scripts.persistently(lambda: self._redis.lrange(self._key("story", run_id), 0, -1))
         return [Event.of(text) for text in texts]
 
     def cancel(self, run_id: str, *, actor: str = "user", kill: bool = False, only_waiting: bool = False) -> str:
@@ -197,14 +132,23 @@ class Runs:
         return self._end_waiting(run_id, State.REVOKED, None, "cancelled", actor, kill=kill, only_waiting=only_waiting)
 
     def expire(self, run_id: str) -> str:
-        """End a run that waited longer than it wanted to."""
+        """End a run that waited longer than it wanted to. Returns its state: the old one in safe mode."""
         return self._end_waiting(
-            run_id, State.FAILURE, Reason.EXPIRED, "nobody could take it in time", "sweep", only_waiting=True
+            run_id,
+            State.FAILURE,
+            Reason.EXPIRED,
+            "nobody could take it in time",
+            "sweep",
+            only_waiting=True,
+            patience_s=0,
         )
 
-    def fail_waiting(self, run_id: str, reason: Reason, cause: str, actor: str) -> str:
-        """End a run that nobody has claimed (its code could not be brought)."""
-        return self._end_waiting(run_id, State.FAILURE, reason, cause, actor, only_waiting=True)
+    def fail_waiting(self, run_id: str, reason: Reason, cause: str, actor: str, *, dispatch: str | None = None) -> str:
+        """End a run that nobody has claimed (its code could not be brought). Returns the state it is in now.
+
+        `dispatch`: only if this dispatcher still has it.
+        """
+        return self._end_waiting(run_id, State.FAILURE, reason, cause, actor, only_waiting=True, dispatch=dispatch)
 
     def _end_waiting(
         self,
@@ -214,16 +158,20 @@ class Runs:
         cause: str,
         actor: str,
         *,
-        kill: bool = False,
         only_waiting: bool = False,
+        patience_s: float = SAFE_MODE_PATIENCE_S,
+        **more: Any,
     ) -> str:
-        nonce, deadline = uuid4().hex, time.monotonic() + SAFE_MODE_PATIENCE_S
+        nonce, deadline = uuid4().hex, time.monotonic() + patience_s
         while True:
             run = self.get(run_id)
             if run is None:
                 raise UnknownRun(f"no run has the id {run_id!r}")
-            answer = self._ask_end(run, to, reason, cause, actor, nonce=nonce, kill=kill, only_waiting=only_waiting)
-            if answer["said"] in {"final", "asked"} or (answer["said"] == "again" and only_waiting):
+            answer = self._scripts.call(
+                "cancel", actor=actor, only_waiting=only_waiting, nonce=nonce, **_end_of(run, to, reason, cause), **more
+            )
+            said = answer["said"]
+            if said in {"final", "asked"} or (said == "again" and only_waiting) or (said == "safe" and not patience_s):
                 return str(answer["state"])
             if time.monotonic() > deadline:
                 raise SafeMode(
@@ -231,46 +179,10 @@ class Runs:
                 )
             time.sleep(LOOK_AGAIN_S)
 
-    def _ask_end(
-        self,
-        run: Run,
-        to: State,
-        reason: Reason | None,
-        cause: str,
-        actor: str,
-        *,
-        nonce: str,
-        kill: bool,
-        only_waiting: bool,
-    ) -> Any:
-        now = time.time()
-        seen = {
-            "id": run.id,
-            "node": run.claim_node,
-            "attempt": run.attempt,
-            "release": run.release,
-            "submitted_at": run.at("submitted_at"),
-        }
-        result = outcome.result_of(seen, to, reason, {"ended_at": now})
-        return self._scripts.call(
-            "cancel",
-            run=run.id,
-            attempt=run.attempt,
-            to=to,
-            reason=reason,
-            actor=actor,
-            cause=cause,
-            kill=kill,
-            only_waiting=only_waiting,
-            nonce=nonce,
-            result=_text(result),
-            meta=outcome.meta(result, outcome.told(result, cause, run.name), now),
-            meta_key=outcome.META_PREFIX + run.id,
-            keep_s=outcome.KEEP_S,
-        )
-
     def extend(self, run_id: str, by_s: float, *, ceiling_s: float, actor: str = "user") -> float:
         """Give a run more time and return its new limit. Raises BadInput above the ceiling or when it is final."""
+        if not (math.isfinite(by_s) and by_s > 0):
+            raise BadInput(f"a run is extended by a number of seconds above 0; found {by_s!r}")
         said = self._scripts.call("extend", run=run_id, by_s=by_s, ceiling_s=ceiling_s, actor=actor, nonce=uuid4().hex)
         if said["said"] == "unknown":
             raise UnknownRun(f"no run has the id {run_id!r}")
@@ -289,14 +201,45 @@ class Runs:
 
     def waiting(self) -> dict[str, int]:
         """Return how many runs wait in each queue."""
-        queues = self._scripts.persistently(lambda: sorted(self._redis.smembers(self._key("queues"))))
-        sizes: Iterable[int] = [
-            self._scripts.persistently(lambda q=q: self._redis.zcard(self._key("waiting", q))) for q in queues
-        ]
-        return dict(zip(queues, sizes, strict=True))
+        queues = self._scripts.persistently(lambda: sorted(self._redis.zrange(self._key("queues"), 0, -1)))
+
+        def ask() -> list[int]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for queue in queues:
+                    pipe.zcard(self._key("waiting", queue))
+                return list(pipe.execute())
+
+        return dict(zip(queues, self._scripts.persistently(ask), strict=True))
 
 
-def _text(result: outcome.Result) -> str:
-    import json  # noqa: PLC0415
+def _end_of(run: Run, to: State, reason: Reason | None, cause: str) -> dict[str, Any]:
+    """Return how a run that nobody has claimed ends, as the script takes it."""
+    now = time.time()
+    seen = {
+        "id": run.id,
+        "node": run.claim_node,
+        "attempt": run.attempt,
+        "release": run.release,
+        "submitted_at": run.at("submitted_at"),
+    }
+    result = outcome.result_of(seen, to, reason, {"ended_at": now})
+    return {
+        "run": run.id,
+        "attempt": run.attempt,
+        "to": to,
+        "reason": reason,
+        "cause": cause,
+        "result": json.dumps(result),
+        "meta": outcome.meta(result, outcome.told(result, cause, run.name), now),
+        "meta_key": outcome.META_PREFIX + run.id,
+        "keep_s": outcome.KEEP_S,
+    }
 
-    return json.dumps(result)
+
+def _with_count(
+    error: SubmitUnknown | IdempotencyConflict, accepted: int, asked: int
+) -> SubmitUnknown | IdempotencyConflict:
+    if asked == 1:
+        return error
+    more = f"{error}\n{accepted} of the {asked} runs had been accepted before."
+    return SubmitUnknown(more, error.run_id) if isinstance(error, SubmitUnknown) else IdempotencyConflict(more)

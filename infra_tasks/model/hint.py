@@ -16,8 +16,8 @@ RUN_TASK = "infra_tasks.run_spec"
 DISPATCH_TASK = "infra_tasks.dispatch"
 QUEUE_MARK = "@QUEUE@"
 TAG_MARK = "@TAG@"
-# The outer belt: Celery's own limit for the child that waits, far behind ours (seconds).
-OUTER_BELT_S = 1800
+# The outer belt: Celery's own limit for the child that waits, behind the longest run, its grace and half an hour.
+OUTER_BELT_S = 7200 + 600 + 1800
 
 _EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 

@@ -6,10 +6,20 @@ import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from infra_tasks.errors import BadSpec
 from infra_tasks.model.complaints import complaints
+from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.run import Reason
 
 if TYPE_CHECKING:
@@ -22,15 +32,16 @@ DEFAULT_STOP_AFTER_S = 60.0
 # Between the end of the grace at a node that lost the ledger and the start elsewhere, at least this much.
 LEASE_MARGIN_S = 15.0
 MAX_RETRIES = 100
-# Linux passes at most 128 KiB per argument and about 2 MiB in all; a spec also travels through Redis.
-MAX_ARG_BYTES = 128 * 1024
+# Linux passes less than 128 KiB per argument or variable and about 2 MiB in all; a spec also travels through Redis.
+MAX_ARG_BYTES = 128 * 1024 - 1
 MAX_SPEC_BYTES = 1024 * 1024
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Ten years; a lease as long as that would hold up safe mode, so a day is the most there.
+Seconds = Annotated[float, Field(gt=0, le=10 * 365 * 86400, allow_inf_nan=False)]
+LeaseSeconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
 
 # Reasons after which a further attempt can make sense.
 RETRYABLE = (
@@ -64,27 +75,32 @@ class RunSpec(BaseModel):
     grace_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = DEFAULT_GRACE_S
     retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 0
     retry_backoff_s: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 5.0
-    retry_on: tuple[Reason, ...] = Field(default=RETRYABLE, strict=False)
+    retry_on: tuple[Annotated[Reason, Field(strict=False)], ...] = Field(default=RETRYABLE, strict=False)
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
     expires_s: Seconds | None = None
     outputs: None = None
     notify: None = None
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
-    lost_after_s: Seconds = DEFAULT_LOST_AFTER_S
-    stop_after_s: Seconds = DEFAULT_STOP_AFTER_S
+    lost_after_s: LeaseSeconds = DEFAULT_LOST_AFTER_S
+    stop_after_s: LeaseSeconds = DEFAULT_STOP_AFTER_S
 
     @classmethod
-    def of(cls, given: RunSpec | Mapping[str, Any]) -> RunSpec:
-        """Return the spec meant by `given`.
+    def of(cls, given: RunSpec | Mapping[str, Any], defaults: Mapping[str, float] | None = None) -> RunSpec:
+        """Return the spec meant by `given`; `defaults`: what the fleet says of spans that `given` leaves out.
 
         Raises BadSpec, naming each wrong field, what was found and the nearest known word.
         """
         if isinstance(given, RunSpec):
+            wrong = given.lease_complaint(defaults or {})
+            if wrong:
+                raise BadSpec(f"this spec cannot be run:\n{wrong}")
             return given
         if not isinstance(given, dict):
             raise BadSpec(f"a spec is a RunSpec or a dict with at least 'command'; found {type(given).__name__}")
+        if not all(isinstance(name, str) for name in given):
+            raise BadSpec("the names of a spec's fields are texts: 'command', 'project', 'node' ...")
         try:
-            return cls.model_validate(given)
+            return cls.model_validate(given, context=defaults)
         except ValidationError as error:
             raise BadSpec("this spec cannot be run:\n" + "\n".join(complaints(error, cls))) from None
 
@@ -93,6 +109,18 @@ class RunSpec(BaseModel):
     def _labels(cls, value: Any) -> Any:
         if isinstance(value, str):
             raise ValueError("a list of labels, not one string")  # noqa: TRY004  pydantic wants ValueError
+        return value
+
+    @field_validator("command", "retry_on", mode="before")
+    @classmethod
+    def _listed(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "command":
+            return list(value) if isinstance(value, tuple) else value
+        if isinstance(value, str):
+            raise ValueError("a list of reasons, not one string")  # noqa: TRY004  pydantic wants ValueError
+        for reason in value if isinstance(value, (list, tuple, set, frozenset)) else ():
+            if reason not in RETRYABLE:
+                raise ValueError(f"{reason!r}{did_you_mean(str(reason), RETRYABLE)}; allowed: {', '.join(RETRYABLE)}")
         return value
 
     @field_validator("outputs", "notify", mode="before")
@@ -105,9 +133,6 @@ class RunSpec(BaseModel):
     @field_validator("retry_on")
     @classmethod
     def _retryable(cls, value: tuple[Reason, ...]) -> tuple[Reason, ...]:
-        for reason in value:
-            if reason not in RETRYABLE:
-                raise ValueError(f"after {reason} no attempt can follow; allowed: {', '.join(RETRYABLE)}")
         return tuple(sorted(set(value)))
 
     @field_validator("command")
@@ -119,7 +144,7 @@ class RunSpec(BaseModel):
         for word in words:
             if "\0" in word:
                 raise ValueError("holds a NUL byte, which no program can be given")
-            if len(word.encode("utf-8", "surrogateescape")) > MAX_ARG_BYTES:
+            if len(word.encode()) > MAX_ARG_BYTES:
                 raise ValueError(f"an argument is longer than {MAX_ARG_BYTES} bytes; put it into a file of the project")
         return value
 
@@ -133,16 +158,36 @@ class RunSpec(BaseModel):
                 raise ValueError(f"{name!r}: names that begin with INFRA_ are ours")
             if "\0" in text:
                 raise ValueError(f"the value of {name!r} holds a NUL byte")
+            if len(name) + len(text.encode()) >= MAX_ARG_BYTES:
+                raise ValueError(f"{name!r} is longer than {MAX_ARG_BYTES} bytes; put it into a file of the project")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _name(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("one line of printable characters")
         return value
 
     @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.stop_after_s + self.grace_s + LEASE_MARGIN_S > self.lost_after_s:
-            raise ValueError(
-                f"stop_after_s {self.stop_after_s:g} + grace_s {self.grace_s:g} + {LEASE_MARGIN_S:g} must not exceed "
-                f"lost_after_s {self.lost_after_s:g}: a cut-off node must have stopped before another one starts"
-            )
+    def _whole(self, info: ValidationInfo) -> Self:
+        wrong = self.lease_complaint(info.context or {})
+        if wrong:
+            raise ValueError(wrong)
         return self
+
+    def lease_complaint(self, defaults: Mapping[str, float]) -> str | None:
+        """Return what is wrong with the spans of the lease, those left out being `defaults`. A pinned run has none."""
+        stop_s, grace_s, lost_s = (
+            getattr(self, name) if name in self.model_fields_set else defaults.get(name, getattr(self, name))
+            for name in ("stop_after_s", "grace_s", "lost_after_s")
+        )
+        if self.pinned or stop_s + grace_s + LEASE_MARGIN_S <= lost_s:
+            return None
+        return (
+            f"stop_after_s {stop_s:g} + grace_s {grace_s:g} + {LEASE_MARGIN_S:g} must not exceed "
+            f"lost_after_s {lost_s:g}: a cut-off node must have stopped before another one starts"
+        )
 
     @property
     def argv(self) -> list[str]:
@@ -156,10 +201,10 @@ class RunSpec(BaseModel):
 
     def to_json(self) -> str:
         """Return the canonical text: the same spec gives the same text. Raises BadSpec when it is too large."""
-        said = self.model_dump(mode="json", exclude_defaults=True)
+        said = {name: value for name, value in self.__dict__.items() if value != _DEFAULTS.get(name, ...)}
         if "labels" in said:
             said["labels"] = sorted(said["labels"])
-        text = json.dumps(said, sort_keys=True, separators=(",", ":"))
+        text = _CANONICAL.encode(said)
         if len(text) > MAX_SPEC_BYTES:
             raise BadSpec(f"this spec is {len(text)} bytes; at most {MAX_SPEC_BYTES}: put data into files of a project")
         return text
@@ -170,6 +215,14 @@ class RunSpec(BaseModel):
         return cls.model_validate_json(text)
 
 
+_DEFAULTS: dict[str, Any] = {
+    name: field.get_default(call_default_factory=True)
+    for name, field in RunSpec.model_fields.items()
+    if not field.is_required()
+}
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+
+
 def retry_delay_s(backoff_s: float, retries_used: int) -> float:
     """Return how long to wait before the next attempt: the backoff doubles, up to an hour."""
-    return float(min(backoff_s * 2**retries_used, 3600.0))
+    return float(min(backoff_s * 2 ** min(retries_used, 64), 3600.0))

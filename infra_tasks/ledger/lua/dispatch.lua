@@ -1,28 +1,34 @@
--- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its release.
--- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node
+-- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its
+-- release, 'later' gives it back for another try after retry_in_s, using one retry.
+-- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause
 -- answer: {said = 'ok', spec, project, release} | {said = 'refused', state}
 local now, at = tick()
-local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'queue')
-local function refused() return cjson.encode({said = 'refused', state = r[1] or ''}) end
-local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5] or ''})
+local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used')
+local function refused() return cjson.encode({said = 'refused', state = r[1]}) end
+local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5]})
 if guarded(now) then return refused() end
 local mine = r[1] == 'SYNCING' and r[2] == A.dispatch
 if A.move == 'begin' then
   if mine then return ok end
-  if r[1] ~= 'PENDING' then return refused() end
-  redis.call('HSET', key('run', A.run), 'dispatch', A.dispatch)
-  redis.call('ZADD', key('due'), num(now + A.lease_s), A.run)
+  if r[1] ~= 'PENDING' or r[4] == '' or (tonumber(r[6]) or 0) > at then return refused() end
+  leave_queue(A.run)
+  redis.call('ZREM', key('moments'), A.run)
+  put(A.run, 'dispatch', A.dispatch)
+  look_at(A.run, now + A.lease_s)
   move(A.run, 'PENDING', 'SYNCING', at, A.actor, 'dispatched on ' .. A.node, nil)
   return ok
 end
 if A.move == 'end' and r[1] == 'QUEUED' and r[5] == A.release then return ok end
 if not mine then return refused() end
 if A.move == 'renew' then
-  redis.call('ZADD', key('due'), num(now + A.lease_s), A.run)
-  return ok
+  look_at(A.run, now + A.lease_s)
+elseif A.move == 'later' then
+  put(A.run, 'dispatch', '', 'not_before', num(at + A.retry_in_s), 'retries_used', (tonumber(r[7]) or 0) + 1)
+  wait_until(A.run, at + A.retry_in_s)
+  move(A.run, 'SYNCING', 'PENDING', at, A.actor, A.cause or 'its code could not be brought', nil)
+else
+  put(A.run, 'dispatch', '', 'release', A.release)
+  move(A.run, 'SYNCING', 'QUEUED', at, A.actor, 'code ready: ' .. string.sub(A.release, 1, 12), nil)
+  enqueue(A.run, now, 'QUEUED')
 end
-redis.call('HSET', key('run', A.run), 'dispatch', '', 'release', A.release)
-redis.call('HDEL', key('run', A.run), 'dispatch_hint')
-move(A.run, 'SYNCING', 'QUEUED', at, A.actor, 'code ready: ' .. string.sub(A.release, 1, 12), nil)
-enqueue(A.run, now)
 return ok

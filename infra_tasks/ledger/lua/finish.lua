@@ -2,50 +2,60 @@
 -- run, attempt, claim, actor, cause, to, reason, result, meta, meta_key, keep_s,
 -- revoked = {result, meta}: what to write when somebody asked to cancel and no success came of it,
 -- retry_in_s: wait this long for the next attempt instead of ending,
--- lost: 'lost' | 'unstarted': run it again at once, without using a retry,
+-- lost: 'lost' | 'unstarted' | 'stopped': run it again at once, without using a retry (the field that counts it),
+-- lapsed: said by somebody who is not the holder: only if the lease has ended,
 -- settle_in_s: 0 when nobody is about to carry on the canvas, survivors
--- answer: {said = 'final' | 'retry' | 'requeued' | 'safe' | 'fenced', state, result}; asked again, the same.
+-- answer: {said = 'final' | 'retry' | 'requeued' | 'fenced' | 'alive', state, result}; asked again, the same;
+--         {said = 'safe'}: not now (or run or attempt are unknown: writes were lost); present the attempt, then report again
 local now, at = tick()
-local r = get(A.run, 'state', 'attempt', 'claim', 'cancel', 'result', 'claim_node', 'retries_used', 'ended_by')
+local r = get(A.run, 'state', 'attempt', 'claim', 'cancel', 'result', 'claim_node', 'retries_used', 'dispatch', 'lease_until')
 local state, mine = r[1], r[3] == A.claim and tonumber(r[2]) == A.attempt
-if state and FINAL[state] then
-  if not mine and r[8] ~= A.claim then event(A.run, at, state, state, A.actor, 'late outcome: ' .. A.cause, token(A.attempt, A.claim)) end
-  return cjson.encode({said = mine and 'final' or 'fenced', state = state, result = r[5]})
-end
-if guarded(now) then return cjson.encode({said = 'safe'}) end
-if not mine or (state ~= 'STARTED' and state ~= 'SYNCING') then
-  if state and mine then return cjson.encode({said = state == 'RETRY' and 'retry' or 'requeued', state = state}) end
-  if state then event(A.run, at, state, state, A.actor, 'refused, old token: ' .. A.cause, token(A.attempt, A.claim)) end
-  return cjson.encode({said = 'fenced', state = state or ''})
-end
 local t = token(A.attempt, A.claim)
-if A.survivors and A.survivors > 0 and r[6] and r[6] ~= '' then
-  redis.call('HSET', key('node', r[6]), 'cordoned', '1', 'cordon_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
-  redis.call('LPUSH', key('events'), cjson.encode({at = num(at), kind = 'cordoned', node = r[6], run = A.run, survivors = A.survivors}))
+
+-- Kept in the story once, however often it is told.
+local function refused(what)
+  local cause = what .. A.cause
+  local last = redis.call('LINDEX', key('story', A.run), -1)
+  last = last and cjson.decode(last) or {}
+  if last.token ~= t or last.cause ~= cause then event(A.run, at, state, state, A.actor, cause, t) end
+  return cjson.encode({said = 'fenced', state = state, result = r[5]})
 end
-local cancelled = r[4] and r[4] ~= ''
-local function free() redis.call('SREM', key('node', r[6], 'live'), A.run) end
-if cancelled and A.to ~= 'SUCCESS' then
+
+if FINAL[state] then
+  if not mine then return refused('late outcome: ') end
+  return cjson.encode({said = 'final', state = state, result = r[5]})
+end
+if guarded(now) or state == '' then return cjson.encode({said = 'safe', state = state}) end
+-- A number that was not given yet: given before writes were lost.
+if (tonumber(r[2]) or 0) < A.attempt then return cjson.encode({said = 'safe', state = state}) end
+if not mine then return refused('refused, old token: ') end
+if not held(state, r[8]) then return cjson.encode({said = state == 'RETRY' and 'retry' or 'requeued', state = state}) end
+if A.lapsed and (r[9] == '' or tonumber(r[9]) > now) then return cjson.encode({said = 'alive', state = state}) end
+
+if A.survivors and A.survivors > 0 then
+  redis.call('HSET', key('node', r[6]), 'cordoned', '1', 'cordon_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
+  fleet_event({at = num(at), kind = 'cordoned', node = r[6], run = A.run, survivors = A.survivors})
+end
+if r[4] ~= '' and A.to ~= 'SUCCESS' then
   finalize(A.run, state, 'REVOKED', now, at, {actor = A.actor, cause = 'cancelled: ' .. A.cause, token = t, result = A.revoked.result,
     meta = A.revoked.meta, meta_key = A.meta_key, keep_s = A.keep_s, settle_in_s = A.settle_in_s})
   return cjson.encode({said = 'final', state = 'REVOKED', result = A.revoked.result})
 end
 if A.lost then
-  free()
+  free_slot(A.run, r[6])
   redis.call('HINCRBY', key('run', A.run), A.lost, 1)
-  redis.call('HSET', key('run', A.run), 'lease_until', '')
+  put(A.run, 'lease_until', '')
   move(A.run, state, 'QUEUED', at, A.actor, A.cause, t)
-  enqueue(A.run, now)
+  enqueue(A.run, now, 'QUEUED')
   return cjson.encode({said = 'requeued', state = 'QUEUED'})
 end
 if A.retry_in_s then
-  free()
-  redis.call('HSET', key('run', A.run), 'retries_used', tonumber(r[7]) + 1, 'not_before', num(at + A.retry_in_s), 'lease_until', '', 'reason', A.reason or '')
-  redis.call('ZADD', key('due'), num(now + A.retry_in_s), A.run)
+  free_slot(A.run, r[6])
+  put(A.run, 'retries_used', (tonumber(r[7]) or 0) + 1, 'not_before', num(at + A.retry_in_s), 'lease_until', '', 'reason', A.reason or '')
+  wait_until(A.run, at + A.retry_in_s)
   move(A.run, state, 'RETRY', at, A.actor, A.cause, t)
   return cjson.encode({said = 'retry', state = 'RETRY'})
 end
-redis.call('HSET', key('run', A.run), 'ended_by', A.claim)
 finalize(A.run, state, A.to, now, at, {actor = A.actor, cause = A.cause, token = t, reason = A.reason, result = A.result,
   meta = A.meta, meta_key = A.meta_key, keep_s = A.keep_s, settle_in_s = A.settle_in_s})
 return cjson.encode({said = 'final', state = A.to, result = A.result})

@@ -1,35 +1,46 @@
--- Shared by every script: ledger time, moves, indexes, hints. Loaded in front of each of them; MOVES and FINAL are
--- put in front of this text from infra_tasks.model.run.
+-- Shared by every script: ledger time, moves, indexes, hints. Loaded in front of each of them. MOVES and FINAL (from
+-- infra_tasks.model.run) and plain_hint (from infra_tasks.model.hint) are put in front of this text.
 --
 -- KEYS[1]  prefix of every key of the ledger
 -- ARGV[1]  what the script takes, as JSON; absent means nil, never null
 --
--- run:<id>            hash    the record of a run
--- run:<id>:events     list    {at, from, to, actor, cause, token}
--- due                 zset    run id -> ledger time at which the sweep must look at it
--- waiting:<queue>     zset    QUEUED run -> ledger time its hint was last pushed (or seen in a worker's hands)
--- queues              set     every queue that ever held a waiting run
+-- run:<id>            hash    the record of a run; an absent field is an empty one
+-- story:<id>          list    {at, from, to, actor, cause, token}
+-- due                 zset    run id -> ledger time at which the sweep must look at it (leases, expiry, settling)
+-- moments             zset    PENDING or RETRY run -> wall time (Redis TIME) before which it must not go on
+-- waiting:<queue>     zset    run that needs a hint in this queue (QUEUED; PENDING in a dispatch queue)
+--                             -> ledger time its hint was last pushed (or seen in a worker's hands)
+-- queues              zset    queue -> ledger time a run last came to wait there
 -- live                zset    runs that are not final, by submitted_at
+-- ended               zset    runs that are final, by the ledger time of their end
 -- recent, ids         zset    all runs by submitted_at; by name, for shortened ids
 -- counts              hash    state -> how many
 -- unsettled           zset    final runs whose continuations are not known to be done
 -- node:<name>         hash    what the agent said of its node;  node:<name>:live  set of run ids with a claim there
 -- nodes               set     names
 -- clock               hash    now = ledger time, seen = Redis TIME at the last call
--- epoch               hash    server = whose memory this is;  safe = since when (ledger time) safe mode is on
--- safe                set     nodes that have not presented their attempts yet
+-- epoch               hash    server = whose memory this is;  safe = since when (ledger time) safe mode is on;
+--                             longest = the longest lost_after_s a node spoke of
+-- safe                set     nodes that have not presented their attempts yet (also those that safe mode did not wait for
+--                             any longer, and new ones); '*' = any node, none being known
+-- sweeper             string  the node that sweeps
+-- events              list    what happened to the fleet, newest first
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
--- follow:<id>         string  somebody reads along;  out:<id>:<attempt>:<stream>  list of chunks
+-- follow:<id>         string  somebody reads along
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
 
 -- An outage or a jump of the clock does not count as time that passed for a lease.
 local LARGEST_STEP_S = 10
 local NONCE_KEPT_S = 3600
-local EVENTS_KEPT = 200
+local STORY_KEPT = 200
+local FLEET_EVENTS_KEPT = 1000
+local SAFE_AT_MOST_S = 120
+local SETTLE_AGAIN_S = 10
 
 local function key(...) return P .. table.concat({...}, ':') end
 local function num(x) return string.format('%.6f', x) end
+local function token(attempt, claim) return attempt .. ':' .. claim end
 
 local function wall()
   local t = redis.call('TIME')
@@ -57,14 +68,30 @@ local function answer(t)
   return said
 end
 
+-- Fields of a run, '' where absent: an unknown run has the state ''.
 local function get(id, ...)
-  return redis.call('HMGET', key('run', id), ...)
+  local r = redis.call('HMGET', key('run', id), ...)
+  for i = 1, #r do r[i] = r[i] or '' end
+  return r
+end
+
+local function put(id, ...) redis.call('HSET', key('run', id), ...) end
+
+-- A node holds the claim. (SYNCING with a dispatcher's id is a dispatcher's business, nobody's claim.)
+local function held(state, dispatch) return state == 'STARTED' or (state == 'SYNCING' and dispatch == '') end
+
+local function line(at, from, to, actor, cause, token)
+  return cjson.encode({at = num(at), from = from, to = to, actor = actor, cause = cause, token = token})
 end
 
 local function event(id, at, from, to, actor, cause, token)
-  local log = key('run', id, 'events')
-  redis.call('RPUSH', log, cjson.encode({at = num(at), from = from, to = to, actor = actor, cause = cause, token = token}))
-  redis.call('LTRIM', log, -EVENTS_KEPT, -1)
+  redis.call('RPUSH', key('story', id), line(at, from, to, actor, cause, token))
+  redis.call('LTRIM', key('story', id), -STORY_KEPT, -1)
+end
+
+local function fleet_event(t)
+  redis.call('LPUSH', key('events'), cjson.encode(t))
+  redis.call('LTRIM', key('events'), 0, FLEET_EVENTS_KEPT - 1)
 end
 
 -- The one place where a state changes. A move that is not in the table is a defect of the calling script.
@@ -72,36 +99,72 @@ local function move(id, from, to, at, actor, cause, token)
   if not (MOVES[from] and MOVES[from][to]) then
     error('move ' .. from .. ' -> ' .. to .. ' of run ' .. id .. ' is not in the table of moves')
   end
-  redis.call('HSET', key('run', id), 'state', to)
+  put(id, 'state', to)
   redis.call('HINCRBY', key('counts'), from, -1)
   redis.call('HINCRBY', key('counts'), to, 1)
   event(id, at, from, to, actor, cause, token)
 end
 
-local function push(id, queue, hint)
-  if not hint or hint == '' then return end
-  local n = redis.call('HINCRBY', key('run', id), 'hints', 1)
-  local text = string.gsub(hint, '@QUEUE@', queue)
-  text = string.gsub(text, '@TAG@', id .. '.' .. n .. '.' .. string.sub(redis.sha1hex(num(wall()) .. id .. n), 1, 12))
-  redis.call('LPUSH', queue, text)
+local function look_at(id, due) redis.call('ZADD', key('due'), num(due), id) end
+
+-- The text for the broker's list. A run without a canvas needs no text of its own.
+local function hint_text(id, queue, hint, shown, task, n)
+  local tag = id .. '.' .. n .. '.' .. string.sub(redis.sha1hex(num(wall()) .. id .. n), 1, 12)
+  if hint == '' then return plain_hint(task, id, cjson.encode(shown), queue, tag) end
+  local text = string.gsub(hint, '@QUEUE@', (string.gsub(queue, '%%', '%%%%')))
+  return (string.gsub(text, '@TAG@', tag))
 end
 
--- A run waits in its queue from now on, and its hint says so.
-local function enqueue(id, now)
-  local r = get(id, 'queue', 'hint', 'expires_due')
-  redis.call('SADD', key('queues'), r[1])
-  redis.call('ZADD', key('waiting', r[1]), num(now), id)
-  if r[3] and r[3] ~= '' then redis.call('ZADD', key('due'), r[3], id) else redis.call('ZREM', key('due'), id) end
-  push(id, r[1], r[2])
+-- Pushes a hint for a run; returns how many it has had.
+local function push(id, queue, task)
+  local r = get(id, 'hint', 'shown')
+  local n = redis.call('HINCRBY', key('run', id), 'hints', 1)
+  redis.call('LPUSH', queue, hint_text(id, queue, task == RUN and r[1] or '', r[2], task, n))
+  return n
+end
+
+local function watch_expiry(id, expires_due)
+  if expires_due ~= '' then redis.call('ZADD', key('due'), expires_due, id) else redis.call('ZREM', key('due'), id) end
+end
+
+-- A run waits for a moment (wall time); its expiry goes on meanwhile.
+local function wait_until(id, moment)
+  redis.call('ZADD', key('moments'), num(moment), id)
+  watch_expiry(id, get(id, 'expires_due')[1])
+end
+
+-- A run waits in a queue from now on, and its hint says so: a PENDING one for its dispatcher, else for a slot.
+local function enqueue(id, now, state)
+  local r = get(id, 'queue', 'dispatch_queue', 'expires_due')
+  local queue = state == 'PENDING' and r[2] or r[1]
+  redis.call('ZADD', key('queues'), num(now), queue)
+  redis.call('ZADD', key('waiting', queue), num(now), id)
+  watch_expiry(id, r[3])
+  push(id, queue, state == 'PENDING' and DISPATCH or RUN)
 end
 
 local function leave_queue(id)
-  redis.call('ZREM', key('waiting', get(id, 'queue')[1]), id)
+  local r = get(id, 'queue', 'dispatch_queue')
+  redis.call('ZREM', key('waiting', r[1]), id)
+  if r[2] ~= '' then redis.call('ZREM', key('waiting', r[2]), id) end
+end
+
+local function free_slot(id, node)
+  if node ~= '' then redis.call('SREM', key('node', node, 'live'), id) end
 end
 
 -- Which server process remembers this: another one may have loaded an older copy.
 local function server()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') or ''
+end
+
+local function begin_safe_mode(now)
+  redis.call('HSET', key('epoch'), 'safe', num(now))
+  local nodes = redis.call('SMEMBERS', key('nodes'))
+  for _, node in ipairs(nodes) do redis.call('SADD', key('safe'), node) end
+  -- A copy from before the first node spoke: claims may have been given since, so one node must speak first.
+  if #nodes == 0 then redis.call('SADD', key('safe'), '*') end
+  fleet_event({at = num(wall()), kind = 'safe_mode_on', cause = 'another server process answers'})
 end
 
 -- Turns safe mode on when the server is not the one that answered last; returns whether it is on.
@@ -110,44 +173,43 @@ local function guarded(now)
   local id = server()
   if e[1] ~= id then
     redis.call('HSET', key('epoch'), 'server', id)
-    local nodes = redis.call('SMEMBERS', key('nodes'))
-    if #nodes == 0 then return false end
-    redis.call('HSET', key('epoch'), 'safe', num(now))
-    redis.call('DEL', key('safe'))
-    redis.call('SADD', key('safe'), unpack(nodes))
-    redis.call('LPUSH', key('events'), cjson.encode({at = num(wall()), kind = 'safe_mode_on', cause = 'another server process answers'}))
-    redis.call('LTRIM', key('events'), 0, 999)
-    return true
+    if e[1] then begin_safe_mode(now) end
+    return e[1] and true or false
   end
   if not e[2] or e[2] == '' then return false end
-  if redis.call('SCARD', key('safe')) == 0 or now - tonumber(e[2]) > tonumber(e[3] or 120) then
+  if redis.call('SCARD', key('safe')) == 0 or now - tonumber(e[2]) > tonumber(e[3] or SAFE_AT_MOST_S) then
     redis.call('HDEL', key('epoch'), 'safe')
-    redis.call('DEL', key('safe'))
-    redis.call('LPUSH', key('events'), cjson.encode({at = num(wall()), kind = 'safe_mode_off'}))
+    redis.call('SREM', key('safe'), '*')
+    fleet_event({at = num(wall()), kind = 'safe_mode_off'})
     return false
   end
   return true
 end
 
 -- Ends a run for good: state, result, Celery's meta and its announcement, in one step.
--- meta_key, meta: as Celery's result backend writes them; keep_s: how long.
+-- e: actor, cause, token, reason, result, meta_key, meta (as Celery's result backend writes it), keep_s (how long),
+-- settle_in_s (0: nobody is about to carry on the canvas)
 local function finalize(id, from, to, now, at, e)
-  move(id, from, to, at, e.actor, e.cause, e.token)
   local r = get(id, 'canvas', 'claim_node', 'queue')
-  redis.call('HSET', key('run', id), 'ended_at', num(at), 'reason', e.reason or '', 'cause', e.cause or '', 'result', e.result, 'lease_until', '')
+  leave_queue(id)
+  move(id, from, to, at, e.actor, e.cause, e.token)
+  put(id, 'ended_at', num(at), 'reason', e.reason or '', 'cause', e.cause or '', 'result', e.result, 'lease_until', '',
+    'dispatch', '')
   redis.call('ZREM', key('live'), id)
-  redis.call('ZREM', key('waiting', r[3]), id)
-  if r[2] and r[2] ~= '' then redis.call('SREM', key('node', r[2], 'live'), id) end
+  redis.call('ZREM', key('moments'), id)
+  redis.call('ZADD', key('ended'), num(now), id)
+  free_slot(id, r[2])
   redis.call('SET', e.meta_key, e.meta, 'EX', e.keep_s)
   redis.call('PUBLISH', e.meta_key, e.meta)
-  if r[1] == '1' then
-    redis.call('ZADD', key('unsettled'), num(now), id)
-    redis.call('ZADD', key('due'), num(now + (e.settle_in_s or 5)), id)
-    if (e.settle_in_s or 5) == 0 then push(id, r[3], get(id, 'hint')[1]) end
-  else
+  if r[1] ~= '1' then
     redis.call('ZREM', key('due'), id)
-    redis.call('HDEL', key('run', id), 'hint', 'dispatch_hint')
+    return
   end
+  local settle_in_s = e.settle_in_s or 5
+  redis.call('ZADD', key('unsettled'), num(now), id)
+  if settle_in_s == 0 then
+    push(id, r[3], RUN)
+    settle_in_s = SETTLE_AGAIN_S
+  end
+  look_at(id, now + settle_in_s)
 end
-
-local function token(attempt, claim) return attempt .. ':' .. claim end

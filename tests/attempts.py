@@ -33,19 +33,25 @@ def here():
 def deaf():
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
+END = time.monotonic() + 120
 def last():
     here()
-    while True:
-        time.sleep(60)
+    while time.monotonic() < END:
+        time.sleep(1)
 def daemon():
-    if os.fork():
+    between = os.fork()
+    if between:
+        os.waitpid(between, 0)
         return False
     os.setsid()
     if os.fork():
         os._exit(0)
     return True
 """
-"""What the programs of these tests are made of. Each process that matters leaves its pid as a file."""
+"""What the programs of these tests are made of. Each process that matters leaves its pid as a file.
+
+Everything ends by itself some day, should the test itself be killed.
+"""
 
 
 class Rig:
@@ -73,6 +79,9 @@ class Rig:
             shim.wait(20)
             shim.close()
         self.zygote.close()
+        for pid in self.seen():
+            if str(self.pids) in command_line(pid):
+                end(pid)
 
     def record(self, command: list[str], **changes: Any) -> dict[str, Any]:
         """Return a record with everything a shim needs."""
@@ -166,6 +175,14 @@ def is_alive(pid: int) -> bool:
         return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def command_line(pid: int) -> list[str]:
+    """Return the arguments of a process, none when it is gone."""
+    try:
+        return psutil.Process(pid).cmdline()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def end(pid: int) -> None:

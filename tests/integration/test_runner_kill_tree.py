@@ -59,7 +59,7 @@ for number in range(200):
         break
 else:
     last()
-while True:
+while time.monotonic() < END:
     here()
     if number % 20 == 0:
         os.setsid() if os.getpgrp() != os.getpid() else None

@@ -157,6 +157,7 @@ class Follower:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.over = False
+        self.reached = True  # the ledger answered at the last turn
         self._home, self._ledger, self._run, self._clock = home, ledger, run_id, clock
         self._attempt = attempt or 0
         self._onwards = attempt is None if onwards is None else onwards
@@ -175,7 +176,9 @@ class Follower:
         """
         try:
             state, newest = self._look()
+            self.reached = True
         except FleetUnreachable:
+            self.reached = False
             found = self._carrier.read(self._offsets) if isinstance(self._carrier, _Disk) else []
             if found:
                 return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from infra_tasks.cli import spans
 from infra_tasks.cli.patience import Line, patiently
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from infra_tasks.cli.interrupts import Interrupts
     from infra_tasks.cli.sink import Sink
     from infra_tasks.cli.terminal import ChangingLine
+    from infra_tasks.ledger.records import Run
     from infra_tasks.settings import Home
 
 LOOK_EVERY_S = 0.2
@@ -61,25 +62,25 @@ class AwaitedRun:
             sink.write(found)
             self._mind_interrupts()
 
-    def result(self) -> dict[str, Any]:
-        """Return the result of the run, which is final."""
+    def final(self) -> Run:
+        """Return the run, which is final."""
         while True:
             try:
-                result = self._look()
-            except FleetUnreachable as error:
-                self._line.lost(error)
+                run = self._look()
+            except FleetUnreachable:
+                self._line.lost()
             else:
                 self._line.found()
-                if result:
-                    return result
+                if run.final:
+                    return run
             self._pause(LOOK_EVERY_S)
 
-    def _look(self) -> dict[str, Any] | None:
+    def _look(self) -> Run:
         self._line.ledger.answers()
         run = self._line.ledger.runs.get(self._run)
         if run is None:
             raise UnknownRun(f"run {self._run} is not in the ledger any more")
-        return run.result
+        return run
 
     def _say(self, text: str) -> None:
         self._waiting.clear()

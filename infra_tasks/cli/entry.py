@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ import click
 
 from infra_tasks.cli.complaint import complain
 from infra_tasks.cli.exit_codes import CANCELLED, FAILED, READER_GONE, WRONG_USE
-from infra_tasks.cli.group import infra
+from infra_tasks.cli.group import ReaderGone, infra
 from infra_tasks.cli.manner import Manner
 from infra_tasks.errors import InfraError
 
@@ -32,9 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = _run(arguments, manner)
         sys.stdout.flush()
-    except OSError as error:
-        if error.errno != errno.EPIPE:
-            raise
+    except (ReaderGone, BrokenPipeError):
         _close_quietly()
         return READER_GONE
     return code
@@ -52,9 +49,9 @@ def _run(arguments: Sequence[str], manner: Manner) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         complain(manner, error, "interrupted", CANCELLED)
         return CANCELLED
+    except (ReaderGone, BrokenPipeError):
+        raise
     except OSError as error:
-        if error.errno == errno.EPIPE:
-            raise
         complain(manner, error, _os_words(error), FAILED)
         return FAILED
     except Exception as error:  # noqa: BLE001  the last resort: a user is told what to do, with --debug all of it

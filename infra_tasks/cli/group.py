@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 import click
 
@@ -11,6 +12,8 @@ from infra_tasks import __version__
 from infra_tasks.cli.terminal import colour
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from infra_tasks.cli.manner import Manner
 
 
@@ -48,6 +51,10 @@ BEGINNING = (
 NAMES = tuple(entry.name for section in SECTIONS.values() for entry in section)
 
 
+class ReaderGone(Exception):
+    """Nobody reads our stdout any more."""
+
+
 class Infra(click.Group):
     """The group of all commands, loaded one by one."""
 
@@ -70,6 +77,16 @@ class Infra(click.Group):
             _no_such_command(ctx, args[0])
         return super().resolve_command(ctx, args)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse (and print help). Raises ReaderGone where click would end the process by itself."""
+        with _reader_minded():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Do what was asked. Raises ReaderGone where click would end the process by itself."""
+        with _reader_minded():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the commands by section, and what to begin with."""
         with formatter.section("To begin"):
@@ -77,6 +94,14 @@ class Infra(click.Group):
         for title, entries in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl(entries)
+
+
+@contextmanager
+def _reader_minded() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise ReaderGone from error
 
 
 def _no_such_command(ctx: click.Context, word: str) -> NoReturn:

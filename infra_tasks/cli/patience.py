@@ -26,11 +26,10 @@ class Line:
         self._home, self._say = home, say
         self._is_lost = False
 
-    def lost(self, error: FleetUnreachable) -> None:
+    def lost(self) -> None:
         """Tell once that the fleet does not answer; try another connection."""
         if not self._is_lost:
-            why = str(error).splitlines()[0]
-            self._say(f"the fleet does not answer; what runs goes on, and so does this wait ({why})")
+            self._say("the fleet does not answer (Redis is away); what runs goes on, and so does this wait")
         self._is_lost = True
         with suppress(FleetUnreachable):
             ledger = open_ledger(self._home)
@@ -61,13 +60,13 @@ def patiently(
         while not follower.over:
             try:
                 found = follower.turn()
-            except FleetUnreachable as error:
+            except FleetUnreachable:
                 if not keep_waiting:
                     raise
                 found = []
-                line.lost(error)
+                line.lost()
                 follower.use(line.ledger)
-            else:
+            if follower.reached:
                 line.found()
             yield from found
             quiet_turns = 0 if found else quiet_turns + 1

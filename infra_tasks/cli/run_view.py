@@ -76,8 +76,8 @@ def _so_far(run: Run, events: Sequence[Event]) -> dict[str, Any]:
     }
 
 
-def ending_words(result: dict[str, Any]) -> str:
-    """Return how a final run ended, in a few words."""
+def ending_words(result: dict[str, Any], cause: str | None) -> str:
+    """Return how a final run ended, in a few words; `cause` is what the ledger noted."""
     if result["state"] == State.SUCCESS:
         return "done"
     if result["state"] == State.REVOKED:
@@ -86,4 +86,5 @@ def ending_words(result: dict[str, Any]) -> str:
         return f"exit code {result['exit_code']}"
     if result["reason"] == "signal":
         return f"killed by signal {result['signal']}"
-    return str(result["reason"] or "failed").replace("_", " ")
+    reason = str(result["reason"] or "failed").replace("_", " ")
+    return f"{reason}: {cause}" if cause and cause != result["reason"] else reason

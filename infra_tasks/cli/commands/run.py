@@ -102,7 +102,7 @@ def _await(home: Home, run_id: str, interrupts: Interrupts, manner: Manner) -> d
         run = AwaitedRun(home, run_id, interrupts, line)
         try:
             run.read(Sink(silent=manner.json))
-            result = run.result()
+            final = run.final()
         except LeftAlone:
             line.clear()
             note(f"left alone; see `infra show {run_view.short(run_id)}`")
@@ -112,13 +112,14 @@ def _await(home: Home, run_id: str, interrupts: Interrupts, manner: Manner) -> d
             raise
         finally:
             run.close()
-    _tell_end(result)
+    result = final.result or {}
+    _tell_end(result, final.fields.get("cause"))
     return result
 
 
-def _tell_end(result: dict[str, Any]) -> None:
+def _tell_end(result: dict[str, Any], cause: str | None) -> None:
     """Say what the exit code alone does not: a terminal is told of every failure, a script of unusual ones."""
     usual = result["state"] == "SUCCESS" or (result["reason"] == "exit_code" and not sys.stderr.isatty())
     if not usual:
         where = f" on {result['node']}" if result["node"] else ""
-        note(f"run {run_view.short(result['id'])} ended{where}: {run_view.ending_words(result)}")
+        note(f"run {run_view.short(result['id'])} ended{where}: {run_view.ending_words(result, cause)}")

@@ -54,8 +54,7 @@ def _wanted(ledger: Ledger, silent: set[str], states: tuple[str, ...], limit: in
 
 
 def _row(run: Run, silent: set[str], now: float) -> tuple[str, ...]:
-    result = run.result or {}
-    took_s = result.get("duration_s")
+    took_s = _took_s(run, now)
     what = f"{run.name}: {run_view.command_text(run)}" if run.name else run_view.command_text(run)
     return (
         run_view.short(run.id),
@@ -65,3 +64,10 @@ def _row(run: Run, silent: set[str], now: float) -> tuple[str, ...]:
         spans.words(took_s) if took_s is not None else "",
         what,
     )
+
+
+def _took_s(run: Run, now: float) -> float | None:
+    if run.state == "STARTED":
+        return now - (run.at("claimed_at") or now)
+    took_s: float | None = (run.result or {}).get("duration_s")
+    return took_s

@@ -59,13 +59,12 @@ def _print(run: Run, said: dict[str, Any], events: Sequence[Event]) -> None:
 
 
 def _facts(run: Run, said: dict[str, Any]) -> list[tuple[str, str | None]]:
-    ended = run_view.ending_words(said) if run.final else None
+    ended = run_view.ending_words(said, said["cause"]) if run.final else None
     return [
         ("run", run.id),
         ("name", said["name"]),
         ("state", said["state"]),
         ("ended by", ended if said["state"] == "FAILURE" else None),
-        ("cause", said["cause"]),
         ("asked", "to stop" if said["cancel_asked"] else None),
         ("command", run_view.command_text(run)),
         ("project", said["project"]),

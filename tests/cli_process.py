@@ -1,0 +1,86 @@
+"""The `infra` command as a real process: through pipes, or on a pseudo-terminal as a person has it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import struct
+import subprocess
+import sys
+import termios
+import time
+from typing import NamedTuple
+
+INFRA = (sys.executable, "-m", "infra_tasks.cli")
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+def environment(home, **more):
+    """Return an environment without what would change the command's look."""
+    kept = {name: text for name, text in os.environ.items() if name not in {"NO_COLOR", "COLUMNS", "LINES"}}
+    return {**kept, "TERM": "xterm", "INFRA_HOME": str(home), **more}
+
+
+def infra(home, *arguments, within_s=60, **env):
+    """Run one command line through pipes."""
+    done = subprocess.run(
+        [*INFRA, *arguments], env=environment(home, **env), stdin=subprocess.DEVNULL, capture_output=True,
+        timeout=within_s, check=False,
+    )  # fmt: skip
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Terminal:
+    """`infra` on a pseudo-terminal: `seen` is what the person sees so far."""
+
+    def __init__(self, home, *arguments, columns=100, **env):
+        self.seen = ""
+        self.pid, self._fd = pty.fork()
+        if self.pid == 0:
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+            os.execve(INFRA[0], [*INFRA, *arguments], environment(home, **env))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.pid:
+            os.kill(self.pid, 9)
+            os.waitpid(self.pid, 0)
+        os.close(self._fd)
+
+    def types(self, text):
+        os.write(self._fd, text.encode())
+
+    def shows(self, text, within_s=30):
+        """Wait until the person sees `text`."""
+        deadline = time.monotonic() + within_s
+        while text not in self.seen:
+            assert time.monotonic() < deadline, f"{text!r} not within {within_s} s; seen: {self.seen!r}"
+            self._read(0.2)
+        return True
+
+    def ends(self, within_s=30):
+        """Wait for the end; return the exit code."""
+        deadline = time.monotonic() + within_s
+        while self._read(0.2):
+            assert time.monotonic() < deadline, f"no end within {within_s} s; seen: {self.seen!r}"
+        pid, self.pid = self.pid, 0
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def _read(self, wait_s):
+        if not select.select([self._fd], [], [], wait_s)[0]:
+            return True
+        try:
+            data = os.read(self._fd, 65536)
+        except OSError:
+            return False
+        self.seen += data.decode(errors="replace")
+        return bool(data)

@@ -121,6 +121,14 @@ def test_a_fleet_that_is_not_up_says_how_to_start_it(home):
         assert "infra up --detach" in done.err
 
 
+def test_stopping_a_node_that_is_not_up_is_fine(home):
+    infra(home, "init")
+    done = infra(home, "down")
+    assert (done.code, done.err) == (0, "")
+    assert "nothing to stop" in done.out
+    assert json.loads(infra(home, "down", "--json").out) == {"was_up": False, "commands_ended": 0}
+
+
 def test_a_wrong_nodes_json_is_told_by_every_command(home):
     infra(home, "init")
     (home / "nodes.json").write_text('{"fleet": "home", "nodse": {}}')

@@ -8,6 +8,7 @@ import click
 
 from infra_tasks.cli.command import command as make
 from infra_tasks.cli.door import open_home
+from infra_tasks.cli.exit_codes import DONE, FAILED
 from infra_tasks.cli.here import Here
 from infra_tasks.cli.printing import print_json
 from infra_tasks.cli.terminal import is_interactive
@@ -26,7 +27,7 @@ infra down --keep
 @click.option("--keep", is_flag=True, help="Let running commands go on; the next `infra up` takes them over.")
 @click.option("--yes", is_flag=True, help="Do not ask before running commands are ended.")
 @click.pass_obj
-def command(manner: Manner, /, *, keep: bool, yes: bool) -> None:
+def command(manner: Manner, /, *, keep: bool, yes: bool) -> int:
     """Stop this node: its roles, its watcher, and the commands that run on it.
 
     The runs of commands that are ended go back to their queue and start again when a node can take them.
@@ -35,16 +36,19 @@ def command(manner: Manner, /, *, keep: bool, yes: bool) -> None:
     here = Here(home)
     if here.watcher() is None:
         _tell(manner, f"no watcher runs for {home.root}: nothing to stop", was_up=False, ended=0)
-        return
+        return DONE
     running = here.running()
     if running and not keep and not yes and is_interactive():
-        click.confirm(f"{_commands(running)} here. End {'it' if running == 1 else 'them'}?", abort=True, err=True)
+        if not click.confirm(f"{_commands(running)} here. End {'it' if running == 1 else 'them'}?", err=True):
+            click.echo("the node stays up; `infra down --keep` stops it and lets commands go on", err=True)
+            return FAILED
     from infra_tasks.cli import watcher_process  # noqa: PLC0415
 
     watcher_process.ask(home, "--down", *([] if keep else ["--kill"]), progress=lambda: _progress(here, keep=keep))
     left = here.running()
     said = f"; {_commands(left)} on, the next `infra up` takes over" if left else ""
     _tell(manner, f"the node is down{said}", was_up=True, ended=running - left)
+    return DONE
 
 
 def _tell(manner: Manner, text: str, *, was_up: bool, ended: int) -> None:

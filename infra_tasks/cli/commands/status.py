@@ -50,7 +50,7 @@ def _status(home: Home) -> dict[str, Any]:
     from infra_tasks.node import name_here  # noqa: PLC0415
 
     fleet, here = fleet_of(home), Here(home)
-    flower_port = here.port("flower")
+    roles, flower_port = here.roles(), here.port("flower")
     broker, known = _ask_ledger(home, fleet, here)
     return {
         "node": name_here(home, fleet),
@@ -58,13 +58,17 @@ def _status(home: Home) -> dict[str, Any]:
         "version": __version__,
         "home": str(home.root),
         "watcher": here.watcher(),
-        "roles": here.roles(),
+        "roles": roles,
         "runs": known.get("runs"),
         "nodes": known.get("nodes"),
         "safe_mode": known.get("safe_mode"),
         "broker": broker,
-        "flower_url": f"http://127.0.0.1:{flower_port}" if flower_port else None,
+        "flower_url": f"http://127.0.0.1:{flower_port}" if flower_port and _lives(roles, "flower") else None,
     }
+
+
+def _lives(roles: list[dict[str, Any]], name: str) -> bool:
+    return any(role["name"] == name and role["pid"] for role in roles)
 
 
 def _ask_ledger(home: Home, fleet: Fleet, here: Here) -> tuple[dict[str, Any], dict[str, Any]]:

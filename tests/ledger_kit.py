@@ -10,6 +10,7 @@ from uuid import uuid4
 from infra_tasks.ledger.claims import Claims
 from infra_tasks.ledger.connect import client
 from infra_tasks.ledger.nodes import Nodes
+from infra_tasks.ledger.records import Event
 from infra_tasks.ledger.runs import Runs, Submission
 from infra_tasks.ledger.scripts import Scripts, source
 from infra_tasks.model import outcome
@@ -128,57 +129,107 @@ class Kit:
 
     # Promises that hold at any moment.
 
-    def check(self) -> None:
-        """Raise AssertionError when what the ledger holds does not fit together."""
-        ids = self.redis.zrange(self.key("ids"), 0, -1)
-        states = {run_id: self.state(run_id) for run_id in ids}
-        counted = {name: n for name, n in self.runs.counts().items() if n}
-        assert counted == {name: list(states.values()).count(name) for name in set(states.values())}, (counted, states)
-        for run_id, state in states.items():
-            check_run(self, run_id, state)
+    def look(self) -> dict[str, Seen]:
+        """Return what the ledger holds of every run, read in two round trips."""
+        pipe = self.redis.pipeline(transaction=False)
+        pipe.zrange(self.key("ids"), 0, -1)
+        pipe.keys(self.key("waiting", "*"))
+        pipe.keys(self.key("node", "*", "live"))
+        ids, waiting, nodes = pipe.execute()
+        indexes = ("live", "ended", "due", "moments")
+        for run_id in ids:
+            pipe.hgetall(self.key("run", run_id))
+            pipe.lrange(self.key("story", run_id), 0, -1)
+            pipe.get(outcome.META_PREFIX + run_id)
+            for index in indexes:
+                pipe.zscore(self.key(index), run_id)
+            for key in waiting:
+                pipe.zscore(key, run_id)
+            for key in nodes:
+                pipe.sismember(key, run_id)
+        pipe.hgetall(self.key("counts"))
+        *rows, counts = pipe.execute()
+        width = 3 + len(indexes) + len(waiting) + len(nodes)
+        seen = {}
+        for at, run_id in enumerate(ids):
+            row = rows[at * width : (at + 1) * width]
+            within = {name: value is not None for name, value in zip(indexes, row[3:7], strict=True)}
+            within["waiting"] = any(value is not None for value in row[7 : 7 + len(waiting)])
+            holders = [key for key, value in zip(nodes, row[7 + len(waiting) :], strict=True) if value]
+            seen[run_id] = Seen(run_id, row[0], [Event.of(text) for text in row[1]], row[2], within, holders)
+        states = [one.state for one in seen.values()]
+        counted = {name: int(n) for name, n in counts.items() if n != "0"}
+        assert counted == {name: states.count(name) for name in set(states)}, (counted, states)
+        return seen
+
+    def check(self) -> dict[str, Seen]:
+        """Raise AssertionError when what the ledger holds does not fit together; return what it holds."""
+        seen = self.look()
+        for one in seen.values():
+            one.check(self.key)
+        return seen
 
 
-def check_run(kit: Kit, run_id: str, state: str) -> None:
-    fields = kit.redis.hgetall(kit.key("run", run_id))
-    final = state in {"SUCCESS", "FAILURE", "REVOKED"}
-    holders = [key for key in kit.redis.scan_iter(kit.key("node", "*", "live")) if kit.redis.sismember(key, run_id)]
-    held = state == "STARTED" or (state == "SYNCING" and not fields.get("dispatch"))
-    assert holders == ([kit.key("node", fields["claim_node"], "live")] if held else []), (run_id, state, holders)
-    indexes = {
-        name: kit.redis.zscore(kit.key(name), run_id) is not None for name in ("live", "ended", "due", "moments")
-    }
-    waiting = any(kit.redis.zscore(key, run_id) is not None for key in kit.redis.scan_iter(kit.key("waiting", "*")))
-    assert indexes["live"] is not final, (run_id, state, indexes)
-    assert indexes["ended"] is final, (run_id, state, indexes)
-    if final:
-        check_result(kit, run_id, state, fields)
-    elif not held:
-        stuck = not (indexes["moments"] or waiting or (state == "SYNCING" and indexes["due"]))
-        assert not stuck, f"{run_id} is {state} and nothing will ever move it"
-    elif fields.get("lease_until"):
-        assert indexes["due"], f"the lease of {run_id} is not watched"
-    assert waiting is (state == "QUEUED" or (state == "PENDING" and not indexes["moments"])), (run_id, state, waiting)
-    check_story(kit, run_id, state)
+@dataclass
+class Seen:
+    """What the ledger holds of one run."""
 
+    id: str
+    fields: dict[str, str]
+    story: list[Event]
+    meta: str | None
+    within: dict[str, bool]
+    holders: list[str]
 
-def check_result(kit: Kit, run_id: str, state: str, fields: Mapping[str, str]) -> None:
-    meta, result = kit.meta(run_id), json.loads(fields["result"])
-    assert meta is not None, f"{run_id} is final and Celery does not know"
-    told = meta["result"] if state == "SUCCESS" else meta["result"]["exc_message"][1]
-    assert (meta["status"], told) == (state, result), (run_id, state, meta)
-    assert result["state"] == state
-    assert (result["reason"] or "") == fields["reason"]
+    @property
+    def state(self) -> str:
+        return self.fields["state"]
 
+    @property
+    def final(self) -> bool:
+        return self.state in {"SUCCESS", "FAILURE", "REVOKED"}
 
-def check_story(kit: Kit, run_id: str, state: str) -> None:
-    story = kit.runs.events(run_id)
-    at, holder = "", None
-    for event in story:
-        assert event.from_state == at, (run_id, [(e.from_state, e.to_state) for e in story])
-        if event.to_state != at:
-            assert at == "" or State(event.to_state) in MOVES[State(at)], (run_id, at, event)
-            if event.to_state in {"STARTED", "SYNCING"} and event.token and event.token != holder:
-                assert at == "QUEUED", f"{run_id}: a claim in {at}"
-                holder = event.token
-        at = event.to_state
-    assert at == state, (run_id, at, state)
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """What a caller of `.get()` is told."""
+        if self.meta is None:
+            return None
+        said = json.loads(self.meta)
+        return dict(said["result"] if said["status"] == "SUCCESS" else said["result"]["exc_message"][1])
+
+    def check(self, key: Callable[..., str]) -> None:
+        held = self.state == "STARTED" or (self.state == "SYNCING" and not self.fields.get("dispatch"))
+        assert self.holders == ([key("node", self.fields["claim_node"], "live")] if held else []), self
+        assert self.within["live"] is not self.final, self
+        assert self.within["ended"] is self.final, self
+        waits = self.state == "QUEUED" or (self.state == "PENDING" and not self.within["moments"])
+        assert self.within["waiting"] is waits, self
+        if self.final:
+            self.check_end()
+        elif held:
+            assert self.within["due"] is bool(self.fields["lease_until"]), self
+        else:
+            moved_on = (
+                self.within["moments"] or self.within["waiting"] or (self.state == "SYNCING" and self.within["due"])
+            )
+            assert moved_on, f"nothing will ever move {self}"
+        self.check_story()
+
+    def check_end(self) -> None:
+        result = json.loads(self.fields["result"])
+        assert self.meta is not None, f"Celery was not told of {self}"
+        assert json.loads(self.meta)["status"] == self.state == result["state"], self
+        assert self.result == result, self
+        assert (result["reason"] or "") == self.fields["reason"], self
+
+    def check_story(self) -> None:
+        at, holder = "", None
+        for event in self.story:
+            assert event.from_state == at, self
+            if event.to_state != at:
+                assert not at or State(event.to_state) in MOVES[State(at)], self
+                if event.to_state in {"STARTED", "SYNCING"} and event.token and event.token != holder:
+                    assert at == "QUEUED", f"a claim in {at}: {self}"
+                    holder = event.token
+            at = event.to_state
+        assert at == self.state, self

@@ -255,7 +255,7 @@ MUTANTS = [
     ),
     ("finish", "if FINAL[state] then", "if false then", final_is_final),
     ("finish", "if guarded(now) or state == ''", "if state == ''", nothing_is_ended_in_safe_mode),
-    ("finish", "if r[4] ~= '' and A.to ~= 'SUCCESS' then", "if false then", a_cancelled_attempt_is_not_run_again),
+    ("finish", "if cancelled and A.to ~= 'SUCCESS' then", "if false then", a_cancelled_attempt_is_not_run_again),
     ("finish", "if A.lapsed and", "if false and", an_end_said_by_the_sweep_needs_a_lapsed_lease),
     ("start", "r[3] ~= A.claim or ", "", an_old_token_cannot_start),
     ("start", "or not held(r[1], r[5])", "", an_old_token_cannot_start_a_run_that_waits),

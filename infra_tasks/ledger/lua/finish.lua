@@ -8,7 +8,8 @@
 -- answer: {said = 'final' | 'retry' | 'requeued' | 'fenced' | 'alive', state, result}; asked again, the same;
 --         {said = 'safe'}: not now (or run or attempt are unknown: writes were lost); present the attempt, then report again
 local now, at = tick()
-local r = get(A.run, 'state', 'attempt', 'claim', 'cancel', 'result', 'claim_node', 'retries_used', 'dispatch', 'lease_until')
+local r = get(A.run, 'state', 'attempt', 'claim', 'cancel', 'result', 'claim_node', 'retries_used', 'dispatch', 'lease_until',
+  'told')
 local state, mine = r[1], r[3] == A.claim and tonumber(r[2]) == A.attempt
 local t = token(A.attempt, A.claim)
 
@@ -36,7 +37,9 @@ if A.survivors and A.survivors > 0 then
   redis.call('HSET', key('node', r[6]), 'cordoned', '1', 'cordon_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
   fleet_event({at = num(at), kind = 'cordoned', node = r[6], run = A.run, survivors = A.survivors})
 end
-if r[4] ~= '' and A.to ~= 'SUCCESS' then
+-- What was announced before writes were lost is announced again, whatever has been asked since.
+local cancelled = r[10] == 'REVOKED' or (r[10] == '' and r[4] ~= '')
+if cancelled and A.to ~= 'SUCCESS' then
   finalize(A.run, state, 'REVOKED', now, at, {actor = A.actor, cause = 'cancelled: ' .. A.cause, token = t, result = A.revoked.result,
     meta = A.revoked.meta, meta_key = A.meta_key, keep_s = A.keep_s, settle_in_s = A.settle_in_s})
   return cjson.encode({said = 'final', state = 'REVOKED', result = A.revoked.result})

@@ -80,8 +80,7 @@ end
 for _, a in ipairs(A.attempts) do
   local verdict = judge(a)
   table.insert(said[verdict], a.run)
-  -- It was announced as cancelled, so it ends so again.
-  if verdict ~= 'fenced' and a.told == 'REVOKED' then put(a.run, 'cancel', 'asked') end
+  if verdict ~= 'fenced' and FINAL[a.told] then put(a.run, 'told', a.told) end
 end
 if A.done then
   redis.call('SREM', key('safe'), A.node, '*')

@@ -1,0 +1,183 @@
+"""The sweep: lost hints come again, nothing piles up for ever, nothing waits for ever."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger_kit import LOST, Kit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis_process import RedisProcess
+
+
+@pytest.fixture
+def kit(redis_process: RedisProcess) -> Iterator[Kit]:
+    made = Kit(redis_process.url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def queue(kit: Kit) -> Iterator[str]:
+    """The queue of a node of this test's own: lists of the broker have no prefix."""
+    yield f"node.{kit.prefix[:-1]}"
+    kit.redis.delete(f"node.{kit.prefix[:-1]}")
+
+
+def submit(kit: Kit, queue: str, **said: object) -> str:
+    return kit.submit(node=queue.removeprefix("node."), **said)
+
+
+def hints(kit: Kit, queue: str) -> list[str]:
+    return [json.loads(text)["headers"]["id"] for text in reversed(kit.redis.lrange(queue, 0, -1))]
+
+
+def test_hints_that_got_lost_are_pushed_again_and_no_others(kit: Kit, queue: str) -> None:
+    runs = [submit(kit, queue) for _ in range(5)]
+    assert hints(kit, queue) == runs
+    kit.pass_time(60)
+    kit.sweep()
+    assert hints(kit, queue) == runs
+    kit.redis.rpop(queue, 2)
+    kit.sweep()
+    assert hints(kit, queue) == [*runs[2:], *runs[:2]]
+
+
+def test_all_hints_of_a_broker_that_lost_everything_come_again(kit: Kit, queue: str) -> None:
+    runs = [submit(kit, queue) for _ in range(30)]
+    kit.redis.delete(queue)
+    kit.pass_time(10)
+    kit.sweep()
+    assert hints(kit, queue) == runs
+
+
+def test_a_queue_nobody_serves_does_not_grow(kit: Kit, queue: str) -> None:
+    runs = [submit(kit, queue) for _ in range(3)]
+    for _ in range(20):
+        kit.pass_time(30)
+        kit.sweep()
+    assert hints(kit, queue) == runs
+
+
+def test_hints_for_a_dispatcher_that_is_away_do_not_pile_up(kit: Kit) -> None:
+    run = kit.submit(project="p", options=None)
+    before = kit.redis.llen("dispatch.a")
+    for _ in range(20):
+        kit.pass_time(30)
+        kit.sweep()
+    assert kit.redis.llen("dispatch.a") == before
+    kit.redis.delete("dispatch.a")
+    kit.pass_time(10)
+    kit.sweep()
+    assert f"dispatch:{run}" in hints(kit, "dispatch.a")
+    kit.redis.delete("dispatch.a")
+
+
+def test_nothing_is_pushed_for_a_cordoned_node(kit: Kit, queue: str) -> None:
+    submit(kit, queue)
+    kit.redis.delete(queue)
+    kit.nodes.cordon(queue.removeprefix("node."), "test")
+    kit.pass_time(10)
+    kit.sweep()
+    assert hints(kit, queue) == []
+    kit.nodes.uncordon(queue.removeprefix("node."))
+    kit.sweep()
+    assert len(hints(kit, queue)) == 1
+
+
+def test_what_follows_a_run_is_asked_for_less_and_less_often_by_a_living_node(kit: Kit, queue: str) -> None:
+    run = submit(kit, queue, options={"embed": {"callbacks": [{}]}})
+    kit.runs.cancel(run)
+    sweeper = f"s{kit.prefix[:-1]}"
+    kit.sweep(sweeper)
+    assert kit.redis.llen(f"node.{sweeper}") == 0
+    pushed = []
+    for _ in range(120):
+        kit.pass_time(10)
+        kit.sweep(sweeper)
+        pushed.append(kit.redis.llen(f"node.{sweeper}"))
+    assert pushed[0] == 1
+    assert 5 <= pushed[-1] <= 9
+    kit.claims.settle(run)
+    kit.pass_time(700)
+    kit.sweep(sweeper)
+    assert kit.redis.llen(f"node.{sweeper}") == pushed[-1]
+    assert kit.runs.unsettled() == []
+    kit.redis.delete(f"node.{sweeper}")
+
+
+def test_a_dispatch_that_died_is_done_again(kit: Kit) -> None:
+    run = kit.submit(project="p")
+    kit.claims.dispatch("begin", run, "d1", node="a", actor="a")
+    for _ in range(3):
+        kit.pass_time(40)
+        assert kit.claims.dispatch("renew", run, "d1", node="a", actor="a")["said"] == "ok"
+        kit.sweep()
+    assert kit.state(run) == "SYNCING"
+    kit.pass_time(46)
+    kit.sweep()
+    assert kit.state(run) == "PENDING"
+    kit.check()
+
+
+def test_code_that_could_not_be_brought_is_tried_later_using_a_retry(kit: Kit) -> None:
+    run = kit.submit(project="p", retries=2)
+    kit.claims.dispatch("begin", run, "d1", node="a", actor="a")
+    said = kit.claims.dispatch("later", run, "d1", node="a", actor="a", retry_in_s=60, cause="rsync failed")
+    assert said["said"] == "ok"
+    assert (kit.state(run), kit.field(run, "retries_used")) == ("PENDING", "1")
+    assert kit.claims.dispatch("begin", run, "d2", node="a", actor="a")["said"] == "refused"
+    kit.moment_comes(run)
+    kit.sweep()
+    assert kit.claims.dispatch("begin", run, "d3", node="a", actor="a")["said"] == "ok"
+    kit.check()
+
+
+def test_what_is_older_than_the_history_is_forgotten_whole(kit: Kit) -> None:
+    old, young = kit.submit(idempotency_key="k"), kit.submit()
+    kit.runs.cancel(old)
+    kit.pass_time(100)
+    kit.runs.cancel(young)
+    kit.redis.delete(kit.key("sweeper"))
+    kit.claims.sweep("a", keep_s=90)
+    assert kit.runs.get(old) is None
+    assert kit.runs.get(young) is not None
+    kit.check()
+    assert not [key for key in kit.redis.scan_iter(kit.key("*")) if old in key]
+    assert kit.submit(idempotency_key="k") != old
+
+
+def test_a_queue_is_forgotten_a_day_after_its_last_run(kit: Kit, queue: str) -> None:
+    run = submit(kit, queue)
+    assert queue in kit.nodes.pools()
+    kit.runs.cancel(run)
+    kit.sweep()
+    assert queue in kit.nodes.pools()
+    kit.redis.zadd(kit.key("queues"), {queue: kit.now() - 25 * 3600})
+    kit.sweep()
+    assert queue not in kit.nodes.pools()
+
+
+def test_only_one_node_sweeps(kit: Kit) -> None:
+    assert kit.claims.sweep("a")["said"] == "ok"
+    assert kit.claims.sweep("b") == {"said": "other", "who": "a"}
+    assert kit.claims.sweep("a")["said"] == "ok"
+
+
+def test_a_run_that_was_lost_before_keeps_its_place_in_nothing(kit: Kit, queue: str) -> None:
+    """A full round leaves no key of a run behind but its record, its story and its indexes."""
+    run = submit(kit, queue)
+    node = queue.removeprefix("node.")
+    kit.claimed(run, "c1", node=node)
+    kit.finish((run, 1, "c1"), LOST)
+    kit.claimed(run, "c2", node=node)
+    kit.finish((run, 2, "c2"))
+    kit.check()
+    left = {key for key in kit.redis.scan_iter(kit.key("*")) if run in key}
+    assert left == {kit.key("run", run), kit.key("story", run)}
+    for index in ("due", "moments", "live", "unsettled"):
+        assert kit.redis.zscore(kit.key(index), run) is None

@@ -1,0 +1,162 @@
+"""Ledger time: outages and jumps of the clock count ten seconds at most; moments of the wall clock come on time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from ledger_kit import FAILED, LOST, Kit
+
+from infra_tasks.model.spec import LEASE_MARGIN_S, RunSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis_process import RedisProcess
+
+
+@pytest.fixture
+def kit(redis_process: RedisProcess) -> Iterator[Kit]:
+    made = Kit(redis_process.url)
+    yield made
+    made.close()
+
+
+def seen_ago(kit: Kit, seconds: float) -> None:
+    """Let the last call have been so long ago on Redis' clock (less than 0: the clock was set back)."""
+    kit.redis.hset(kit.key("clock"), "seen", f"{time.time() - seconds:.6f}")
+
+
+@pytest.mark.parametrize(("away_s", "counted_s"), [(3, 3), (10, 10), (3600, 10), (-3600, 0)])
+def test_an_outage_or_a_jump_of_the_clock_counts_ten_seconds_at_most(kit: Kit, away_s: float, counted_s: float) -> None:
+    kit.renew()
+    before = kit.now()
+    seen_ago(kit, away_s)
+    kit.renew()
+    assert kit.now() - before == pytest.approx(counted_s, abs=1)
+
+
+def test_ledger_time_never_goes_back(kit: Kit) -> None:
+    kit.renew()
+    before = kit.now()
+    for away_s in (-100, 5, -5, 50):
+        seen_ago(kit, away_s)
+        kit.renew()
+        assert kit.now() >= before
+        before = kit.now()
+
+
+def test_a_run_of_a_pool_is_given_to_another_node_only_when_its_lease_has_ended(kit: Kit) -> None:
+    run = kit.submit(node=None, lost_after_s=100, stop_after_s=50)
+    kit.claimed(run, "c1", node="a")
+    kit.pass_time(98)
+    kit.sweep()
+    assert kit.state(run) == "STARTED"
+    kit.pass_time(3)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
+    kit.claimed(run, "c2", node="b")
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run]["fenced"]
+    kit.check()
+
+
+def test_a_renewed_lease_lasts_from_its_renewal(kit: Kit) -> None:
+    run = kit.submit(node=None)
+    kit.claimed(run, "c1", node="a")
+    for _ in range(5):
+        kit.pass_time(100)
+        kit.renew("a", ((run, 1, "c1"),))
+        kit.sweep()
+    assert kit.state(run) == "STARTED"
+    kit.pass_time(121)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
+
+
+def test_a_pinned_run_has_no_lease(kit: Kit) -> None:
+    run = kit.submit(node="a")
+    kit.claimed(run, "c1")
+    kit.pass_time(10_000)
+    kit.sweep()
+    assert kit.state(run) == "STARTED"
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run]["leased"] is False
+
+
+def test_an_outage_of_an_hour_ends_no_lease(kit: Kit) -> None:
+    run = kit.submit(node=None)
+    kit.claimed(run, "c1")
+    seen_ago(kit, 3600)
+    kit.sweep()
+    assert kit.state(run) == "STARTED"
+
+
+def test_a_node_that_is_cut_off_has_stopped_before_its_lease_can_have_ended() -> None:
+    spec = RunSpec(command=["true"])
+    assert spec.stop_after_s + spec.grace_s + LEASE_MARGIN_S <= spec.lost_after_s
+
+
+def test_a_countdown_is_over_when_the_wall_clock_says_so_also_after_an_outage(kit: Kit) -> None:
+    run = kit.submit(options={"delay_s": 600.0})
+    kit.sweep()
+    assert kit.state(run) == "PENDING"
+    kit.redis.zincrby(kit.key("moments"), -600, run)  # Redis was away for ten minutes
+    seen_ago(kit, 600)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
+    kit.check()
+
+
+def test_an_eta_in_the_past_is_now(kit: Kit) -> None:
+    run = kit.submit(options={"at": time.time() - 5})
+    assert kit.state(run) == "QUEUED"
+
+
+def test_a_retry_waits_for_its_backoff(kit: Kit) -> None:
+    run = kit.submit(retries=1, retry_backoff_s=30)
+    kit.claimed(run)
+    assert kit.finish((run, 1, "c1"), FAILED)["said"] == "retry"
+    kit.sweep()
+    assert kit.state(run) == "RETRY"
+    kit.moment_comes(run)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
+    kit.claimed(run, "c2")
+    assert kit.finish((run, 2, "c2"), FAILED)["state"] == "FAILURE"
+    kit.check()
+
+
+@pytest.mark.parametrize("options", [{}, {"delay_s": 3600.0}])
+def test_a_run_expires_also_while_it_waits_for_its_moment(kit: Kit, options: dict[str, float]) -> None:
+    run = kit.submit(expires_s=5, options=options)
+    kit.pass_time(6)
+    assert kit.sweep()["expired"] == [run]
+    assert kit.runs.expire(run) == "FAILURE"
+    assert kit.field(run, "reason") == "expired"
+    kit.check()
+
+
+def test_a_run_that_expired_is_not_claimed(kit: Kit) -> None:
+    run = kit.submit(expires_s=5)
+    kit.pass_time(6)
+    assert kit.claim(run)["why"] == "expired"
+
+
+def test_a_run_that_is_lost_again_and_again_is_poisoned(kit: Kit) -> None:
+    run = kit.submit()
+    said = []
+    for attempt in (1, 2, 3):
+        kit.claimed(run, f"c{attempt}")
+        said.append(kit.finish((run, attempt, f"c{attempt}"), LOST)["said"])
+    assert said == ["requeued", "requeued", "final"]
+    assert kit.field(run, "reason") == "poisoned"
+
+
+def test_a_lease_that_ends_while_the_code_is_brought_loses_nothing(kit: Kit) -> None:
+    run = kit.submit(node=None, project="p", retry_on=["exit_code"])
+    kit.claims.dispatch("begin", run, "d1", node="a", actor="a")
+    kit.claims.dispatch("end", run, "d1", node="a", actor="a", release="r")
+    kit.claimed(run)
+    kit.pass_time(121)
+    assert kit.sweep()["lost"] == []
+    assert (kit.state(run), kit.field(run, "lost"), kit.field(run, "unstarted")) == ("QUEUED", "", "1")

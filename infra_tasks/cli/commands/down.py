@@ -38,10 +38,9 @@ def command(manner: Manner, /, *, keep: bool, yes: bool) -> int:
         _tell(manner, f"no watcher runs for {home.root}: nothing to stop", was_up=False, ended=0)
         return DONE
     running = here.running()
-    if running and not keep and not yes and is_interactive():
-        if not click.confirm(f"{_commands(running)} here. End {'it' if running == 1 else 'them'}?", err=True):
-            click.echo("the node stays up; `infra down --keep` stops it and lets commands go on", err=True)
-            return FAILED
+    if running and not keep and not yes and is_interactive() and not _agreed(running):
+        click.echo("the node stays up; `infra down --keep` stops it and lets commands go on", err=True)
+        return FAILED
     from infra_tasks.cli import watcher_process  # noqa: PLC0415
 
     watcher_process.ask(home, "--down", *([] if keep else ["--kill"]), progress=lambda: _progress(here, keep=keep))
@@ -56,6 +55,10 @@ def _tell(manner: Manner, text: str, *, was_up: bool, ended: int) -> None:
         print_json({"was_up": was_up, "commands_ended": max(0, ended)})
     else:
         click.echo(text)
+
+
+def _agreed(running: int) -> bool:
+    return click.confirm(f"{_commands(running)} here. End {'it' if running == 1 else 'them'}?", err=True)
 
 
 def _commands(count: int) -> str:

@@ -1,12 +1,13 @@
 """What a shim costs: time and private memory, beside the floors it cannot go below.
 
-python benchmarks/bench_shim.py
+python -m benchmarks.bench_shim
 """
 
 from __future__ import annotations
 
 import os
 import secrets
+import signal
 import statistics
 import sys
 import tempfile
@@ -14,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.figure import Figure
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.launch import Shim, Zygote
 
@@ -23,6 +25,18 @@ if TYPE_CHECKING:
 ROUNDS = 60
 SHIMS_MEASURED = 5
 TRUE = "/bin/true" if Path("/bin/true").exists() else "/usr/bin/true"
+
+
+def figures(*, quick: bool) -> list[Figure]:
+    """Return what the table of all figures shows."""
+    seen = measure(20 if quick else ROUNDS)
+    life, spawn, python = seen["shim_life_ms"], seen["spawn_true_ms"], seen["bare_python_ms"]
+    private, bare = seen["shim_private_bytes"] / 1e6, seen["bare_python_private_bytes"] / 1e6
+    return [
+        Figure("shim around true / posix_spawn of true", life, "ms", spawn, "<= +12 ms", life - spawn <= 12),
+        Figure("  the same / bare python -I -S", life, "ms", python),
+        Figure("private memory of a shim / bare python", private, "MB", bare, "<= 3 MB", private <= 3),
+    ]
 
 
 def measure(rounds: int = ROUNDS) -> dict[str, float]:
@@ -42,6 +56,7 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
                 "shim_life_ms": statistics.median(lives),
                 "shim_life_p90_ms": sorted(lives)[int(len(lives) * 0.9)],
                 "shims_per_s_2_at_once": _throughput(zygote, folder, rounds * 2),
+                "bare_python_private_bytes": _bare_python_private_bytes(),
                 "shim_private_bytes": _private_bytes(zygote, folder),
                 "zygote_private_bytes": private_bytes(zygote.pid),
             }
@@ -72,6 +87,20 @@ def _spawn_true() -> None:
 
 def _bare_python() -> None:
     os.waitpid(os.posix_spawn(sys.executable, [sys.executable, "-I", "-S", "-c", "pass"], {}), 0)
+
+
+def _bare_python_private_bytes() -> float:
+    said, ready = os.pipe()
+    argv = [sys.executable, "-I", "-S", "-c", "import os, time; os.write(1, b'x'); time.sleep(60)"]
+    pid = os.posix_spawn(sys.executable, argv, {}, file_actions=[(os.POSIX_SPAWN_DUP2, ready, 1)])
+    try:
+        os.read(said, 1)
+        return private_bytes(pid)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(said)
+        os.close(ready)
 
 
 def _whole_life(zygote: Zygote, folder: Path) -> None:

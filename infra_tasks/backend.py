@@ -6,8 +6,9 @@ has made it final and agrees; then it is good for one thing: to carry on what fo
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from celery.backends.redis import RedisBackend
 
@@ -16,8 +17,22 @@ from infra_tasks.ledger import Ledger
 from infra_tasks.model.run import State
 from infra_tasks.results import PatientConsumer
 
-if TYPE_CHECKING:
-    from infra_tasks.ledger.records import Run
+
+@dataclass(frozen=True)
+class Told:
+    """What the ledger said a moment ago to whoever carries a hint out: final is final, nobody need ask again.
+
+    `followed`: something may be waiting for the end of this run.
+    """
+
+    state: str
+    followed: bool
+
+
+def told_of(request: Any, task_id: str) -> Told | None:
+    """Return what a task's request was told. A message cannot bring this along: JSON makes no such value."""
+    told = getattr(request, "told", None)
+    return told if isinstance(told, Told) and request.id == task_id else None
 
 
 class LedgerBackend(RedisBackend):  # type: ignore[misc]
@@ -30,10 +45,14 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc]
         """The ledger behind the same address."""
         return Ledger.at(self.app.conf.broker_url)
 
-    def store_result(self, task_id: Any, result: Any, state: Any, *args: Any, **kwargs: Any) -> Any:
+    def store_result(
+        self, task_id: Any, result: Any, state: Any, traceback: Any = None, request: Any = None, **kwargs: Any
+    ) -> Any:
         """Store the result of what is no run; a run's is written by the ledger alone."""
+        if told_of(request, task_id):
+            return result
         if self.ledger.runs.peek(task_id)[0] is None:
-            return super().store_result(task_id, result, state, *args, **kwargs)
+            return super().store_result(task_id, result, state, traceback, request, **kwargs)
         return result
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
@@ -41,15 +60,17 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc]
 
     def mark_as_done(self, task_id: str, result: Any, request: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Count a chord part, if the ledger agrees that this run has succeeded."""
-        run = self.ledger.runs.get(task_id)
-        if run is None or run.state == State.SUCCESS:
+        told = told_of(request, task_id)
+        state = told.state if told else self._state(task_id)
+        if state is None or state == State.SUCCESS:
             return super().mark_as_done(task_id, result, request, *args, **kwargs)
         return None
 
     def mark_as_failure(self, task_id: str, exc: Any, *args: Any, **kwargs: Any) -> Any:
         """Carry on a failure, if it is the one the ledger knows (and not a lost worker or a time limit of Celery)."""
-        run = self.ledger.runs.get(task_id)
-        if run is None or _agrees(run, exc):
+        told = told_of(kwargs.get("request"), task_id)
+        state = told.state if told else self._state(task_id)
+        if state is None or _agrees(state, exc):
             return super().mark_as_failure(task_id, exc, *args, **kwargs)
         return None
 
@@ -58,6 +79,9 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc]
         if self.ledger.runs.peek(task_id)[0] is None:
             return super().mark_as_revoked(task_id, *args, **kwargs)
         return None
+
+    def _state(self, task_id: str) -> str | None:
+        return self.ledger.runs.peek(task_id)[0]
 
     def chord_is_open(self, group_id: str | None) -> bool:
         """Say whether all parts of a chord are there but its body is not: whoever claimed it may have died."""
@@ -71,5 +95,5 @@ class LedgerBackend(RedisBackend):  # type: ignore[misc]
         return size is not None and client.zcard(jkey) >= int(size)
 
 
-def _agrees(run: Run, exc: Any) -> bool:
-    return run.state in {State.FAILURE, State.REVOKED} and isinstance(exc, RunFailed)
+def _agrees(state: str, exc: Any) -> bool:
+    return state in {State.FAILURE, State.REVOKED} and isinstance(exc, RunFailed)

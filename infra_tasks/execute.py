@@ -35,15 +35,20 @@ if TYPE_CHECKING:
 ASK_AGAIN_S = 0.1
 ASK_AGAIN_AT_MOST_S = 1.0
 PATIENT = frozenset({"full", "safe"})
+WRONG_NUMBER = "attempt"  # why a claim is refused: another attempt had this number
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a hint: `final` with the run's result, `unknown` run, or `dropped`: nothing to do here."""
+    """What became of a hint: `final` with the run's result, `unknown` run, or `dropped`: nothing to do here.
+
+    `followed`: something may be waiting for the end of this run (canvas, callbacks).
+    """
 
     said: str
     result: dict[str, Any] = field(default_factory=dict)
     cause: str = ""
+    followed: bool = True
 
 
 class Held:
@@ -91,25 +96,34 @@ class Executor:
         me = self._node()
         if (me.home.root / "stopping.json").exists():
             return Verdict("dropped", cause="this node stops")
+        if not (me.home.runs / run_id).exists():
+            # Nothing of it was ever here: most likely it is the first attempt, and the claim says so if it is not.
+            verdict = self._try(me, Token(run_id, 1, secrets.token_hex(8)), guessed=True)
+            if verdict.cause != WRONG_NUMBER:
+                return verdict
         state, claimed = self._ledger.runs.peek(run_id)
         if state is None:
             return Verdict("unknown")
         if state != "QUEUED" and not is_final(state):
             return Verdict("dropped", cause=f"run is {state}")
-        attempt = Attempt(me.home.attempt(run_id, claimed + 1))
         token = Token(run_id, claimed + 1, secrets.token_hex(8))
         if is_final(state):
             return self._verdict(self._claim(me, token))
+        return self._try(me, token)
+
+    def _try(self, me: ThisNode, token: Token, *, guessed: bool = False) -> Verdict:
+        """Lock and claim an attempt, and carry it out. A guessed one that is not given leaves no trace."""
+        attempt = Attempt(me.home.attempt(token.run, token.attempt))
         fd = attempt.take_lock()
         if fd is None:
             return Verdict("dropped", cause="this node is at it already")
         lock = Held(fd)
         try:
-            return self._claim_and_carry(me, token, attempt, lock)
+            return self._claim_and_carry(me, token, attempt, lock, guessed=guessed)
         finally:
             lock.close()
 
-    def _claim_and_carry(self, me: ThisNode, token: Token, attempt: Attempt, lock: Held) -> Verdict:
+    def _claim_and_carry(self, me: ThisNode, token: Token, attempt: Attempt, lock: Held, *, guessed: bool) -> Verdict:
         if attempt.is_buried() or attempt.exit_record():
             return Verdict("dropped", cause="this attempt was ended before")
         live.enter(me.home, token)
@@ -117,9 +131,12 @@ class Executor:
         answer = self._claim(me, token)
         if answer["said"] != "claimed":
             live.leave(me.home, token)
+            if guessed:
+                attempt.forget()
             return self._verdict(answer)
         self._carry(me, token, attempt, lock, answer["fields"], sent_at)
-        return self._verdict(report(me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True))
+        answer |= report(me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True)
+        return self._verdict(answer)
 
     def _claim(self, me: ThisNode, token: Token) -> dict[str, Any]:
         return self._ledger.claims.claim(
@@ -133,8 +150,9 @@ class Executor:
 
     def _verdict(self, answer: dict[str, Any]) -> Verdict:
         if answer["said"] == "final":
-            return Verdict("final", result_in(answer), answer.get("cause") or "")
-        if answer["said"] == "refused" and answer["why"] in PATIENT:
+            followed = "fields" not in answer or bool(answer["fields"].get("canvas"))
+            return Verdict("final", result_in(answer), answer.get("cause") or "", followed)
+        if answer["said"] == "refused" and answer["why"] in PATIENT | {"unknown"}:
             return Verdict(answer["why"])
         return Verdict("dropped", cause=str(answer.get("why") or answer["said"]))
 
@@ -159,7 +177,8 @@ class Executor:
             "boot_id": boot_id(),
             "fields": fields,
         }
-        attempt.write_record({**record, "cwd": os.fspath(attempt.scratch), "env": {}})
+        if spec.project:  # preparing its code may take long: whoever finds this attempt meanwhile needs its record
+            attempt.write_record({**record, "cwd": os.fspath(attempt.scratch), "env": {}})
         try:
             prepared = self._prepare(me, spec, fields, attempt)
         except SetupFailed as error:

@@ -37,7 +37,20 @@ class LiveAttempt:
 
 
 def enter(home: Home, token: Token) -> None:
-    """Note an attempt before it is claimed."""
+    """Note an attempt before it is claimed. Ordinarily a second name for its lock, which costs no new file."""
+    try:
+        lock = os.open(home.attempt(token.run, token.attempt) / "lock", os.O_WRONLY | os.O_TRUNC | os.O_CLOEXEC)
+        try:
+            os.write(lock, token.claim.encode())
+        finally:
+            os.close(lock)
+        os.link(home.attempt(token.run, token.attempt) / "lock", _entry(home, token))
+    except OSError:
+        _write_entry(home, token)
+
+
+def _write_entry(home: Home, token: Token) -> None:
+    """Write it as a file of its own: there is no lock yet, or it is on another disk, or an entry stands there."""
     home.live.mkdir(parents=True, exist_ok=True)
     beside = home.live / f".{os.getpid()}.{token.run}@{token.attempt}"
     beside.write_text(token.claim)
@@ -47,6 +60,11 @@ def enter(home: Home, token: Token) -> None:
 def leave(home: Home, token: Token) -> None:
     """Strike an attempt off: it is reported, or its claim was refused."""
     _entry(home, token).unlink(missing_ok=True)
+
+
+def is_noted(home: Home, token: Token) -> bool:
+    """Say whether an attempt is still noted."""
+    return _entry(home, token).exists()
 
 
 def attempts(home: Home) -> Iterator[LiveAttempt]:

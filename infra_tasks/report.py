@@ -15,7 +15,6 @@ from infra_tasks.model import outcome
 from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
 from infra_tasks.runner import output
-from infra_tasks.runner.attempt import write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,7 +63,7 @@ def report(
         settle_in_s=CARRIED_ON_WITHIN_S if waited_for else 0,
     )
     if answer["said"] != "safe":
-        write_json(attempt.path, "reported.json", {"at": time.time(), "said": answer["said"]})
+        attempt.note_report()
         live.leave(home, token)
     return answer
 
@@ -73,7 +72,7 @@ def tell(
     ledger: Ledger,
     token: Token,
     end: Ending,
-    fields: Mapping[str, str],
+    fields: Mapping[str, Any],
     exit_record: Mapping[str, Any],
     *,
     actor: str,

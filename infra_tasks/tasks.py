@@ -22,6 +22,7 @@ from kombu.utils import json
 
 from infra_tasks import settings
 from infra_tasks.app import app
+from infra_tasks.backend import Told, told_of
 from infra_tasks.errors import BadOption, BadSpec, RunFailed, RunRevoked
 from infra_tasks.ledger import Ledger, open_ledger
 from infra_tasks.ledger.connect import FleetFile
@@ -92,6 +93,9 @@ class RunTask(Task):  # type: ignore[misc]
 
     def after_return(self, status: str, _retval: Any, task_id: str, *_: Any) -> None:
         """All that follows the run was done by Celery's tracer: say so, unless a chord's body may still be missing."""
+        told = told_of(self.request, task_id)
+        if told and not told.followed:
+            return
         run = _ledger().runs.get(task_id)
         if run is None or not run.final or (status == State.SUCCESS) != (run.state == State.SUCCESS):
             return
@@ -103,11 +107,14 @@ class RunTask(Task):  # type: ignore[misc]
 def run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Look at the run this hint speaks of. Celery calls this on a node; users call `run_spec.delay(spec)`."""
     run_id = self.request.id
-    if RunTask.executor is None or _ledger().runs.peek(run_id)[0] is None:
+    if RunTask.executor is None:
         return _adopt_foreign(self.request, args, kwargs)
     verdict = RunTask.executor.follow(run_id)
+    if verdict.said == "unknown":
+        return _adopt_foreign(self.request, args, kwargs)
     if verdict.said != "final":
         raise Ignore(verdict.cause)
+    self.request.told = Told(verdict.result["state"], verdict.followed)
     if verdict.result["state"] == State.SUCCESS:
         return verdict.result
     kind = RunRevoked if verdict.result["state"] == State.REVOKED else RunFailed

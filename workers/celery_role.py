@@ -87,6 +87,7 @@ def serve(app: Celery, pulse: Pulse, *options: str) -> None:
     app.steps["consumer"].add(every(TICK_EVERY_S, lambda _consumer: ticker.tick()))
     after_setup_logger.connect(_log_runs, weak=False)
     ticker.watch()
+    app.conf.worker_consumer = "workers.consumer:EventSavingConsumer"
     app.worker_main(["--quiet", "worker", "--without-mingle", "--without-gossip", "--loglevel", "WARNING", *options])
 
 

@@ -35,6 +35,6 @@ class Keeper:
 
 def _reported_before(attempt: Path, oldest: float) -> bool:
     try:
-        return (attempt / "reported.json").stat().st_mtime < oldest
+        return (attempt / "reported").stat().st_mtime < oldest
     except OSError:
         return False

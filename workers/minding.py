@@ -128,7 +128,7 @@ class Minder:
         if lock is None:
             return
         try:
-            if one.folder.exit_record() is not None:
+            if one.folder.exit_record() is not None or not live.is_noted(self._home, one.token):
                 return
             one.folder.bury("nobody minds it")
             exitrecord.write_exit(one.folder.path, self._end_of(one))

@@ -5,6 +5,7 @@
     orders.json     how the outside talks to the shim: stop, kill, another limit
     started.json    who runs; written by the shim right before the command is started
     exit.json       how it ended; fsynced together with the folder
+    reported        the same file once more, from when the ledger knows the end
     tombstone.json  the node called the attempt dead: a shim that finds it never starts
     stdout.*, stderr.*, scratch/, shim.log (a traceback, should a shim ever break)
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MODE = 0o600
+ROOM_BYTES = 512
+"""What is written over later has this size from the start, filled up with blanks."""
 LOCK_TRIES = 5
 LOCK_TRY_EVERY_S = 0.005
 """Somebody who only looks (`is_locked`) holds the lock for microseconds; that must not fail a taker."""
@@ -53,6 +56,15 @@ class Attempt:
             os.close(fd)
             time.sleep(LOCK_TRY_EVERY_S)
         return None
+
+    def forget(self) -> None:
+        """Leave no trace of an attempt that never was: only for who holds the lock, with nothing beside it."""
+        try:
+            os.unlink(self._file("lock"))  # noqa: PTH108
+            os.rmdir(self.path)  # noqa: PTH106
+            os.rmdir(os.path.dirname(self.path))  # noqa: PTH106, PTH120
+        except OSError:
+            return  # something is there already: it is no longer ours to remove
 
     def is_locked(self) -> bool:
         """Say whether anybody holds the lock."""
@@ -109,6 +121,14 @@ class Attempt:
         """Write the tombstone. Only for who holds the lock; a shim that comes late finds it and never starts."""
         write_json(self.path, "tombstone.json", {"why": why, "buried_at": time.time()}, durable=True)
 
+    def note_report(self) -> None:
+        """Leave `reported`: the ledger knows the end from this moment (its mtime) on. A second name of exit.json."""
+        try:
+            os.link(self._file("exit.json"), self._file("reported"))
+            os.utime(self._file("reported"))
+        except OSError:
+            write_json(self.path, "reported", {"at": time.time()})
+
     def was_started(self) -> bool:
         """Say whether a shim was about to start the command, or did."""
         return os.path.exists(self._file("started.json"))  # noqa: PTH110  no pathlib in a shim
@@ -152,8 +172,8 @@ def write_json(folder: str, name: str, value: dict[str, Any], *, durable: bool =
 
 
 def write_json_once(folder: str, name: str, value: dict[str, Any]) -> bool:
-    """Write a file that must not be there yet; False when somebody was first."""
-    beside = write_beside(folder, name, json.dumps(value).encode())
+    """Write a file that must not be there yet; False when somebody was first. Leaves room for `write_over`."""
+    beside = write_beside(folder, name, json.dumps(value).encode().ljust(ROOM_BYTES))
     try:
         os.link(beside, f"{folder}/{name}")
     except FileExistsError:
@@ -161,6 +181,19 @@ def write_json_once(folder: str, name: str, value: dict[str, Any]) -> bool:
     finally:
         os.unlink(beside)  # noqa: PTH108
     return True
+
+
+def write_over(folder: str, name: str, value: dict[str, Any]) -> None:
+    """Write in place over a file that `write_json_once` made: one write within one page, and no new file."""
+    data = json.dumps(value).encode()
+    if len(data) > ROOM_BYTES:
+        write_json(folder, name, value)
+        return
+    fd = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        write_all(fd, data.ljust(ROOM_BYTES))
+    finally:
+        os.close(fd)
 
 
 def write_beside(folder: str, name: str, data: bytes, *, durable: bool = False) -> str:

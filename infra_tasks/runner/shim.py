@@ -17,7 +17,7 @@ import time
 from typing import Any
 
 from infra_tasks.runner import command, tree
-from infra_tasks.runner.attempt import MODE, Attempt, write_json, write_json_once
+from infra_tasks.runner.attempt import MODE, Attempt, write_json_once, write_over
 from infra_tasks.runner.clock import boot_clock, boot_id, process_started
 from infra_tasks.runner.exitrecord import reserve, write_exit
 from infra_tasks.runner.limits import kill_at, limits, outcome_due
@@ -140,7 +140,7 @@ class _Shim:
     def _tell_pid(self) -> None:
         self._command_started = process_started(self._pid)
         try:
-            write_json(self._attempt.path, "started.json", self._started())
+            write_over(self._attempt.path, "started.json", self._started())
         except OSError:
             return  # disk full: the first one says that it may run, cookie and mark say where
 

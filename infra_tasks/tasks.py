@@ -144,7 +144,9 @@ def _become_executor(**_: Any) -> None:
         from infra_tasks.execute import Executor  # noqa: PLC0415  callers of delay() need none of it
         from infra_tasks.runner.launch import Zygote  # noqa: PLC0415
 
-        RunTask.executor = Executor(NodeHere(settings.home()).current, _ledger(), Zygote())
+        zygote = Zygote()
+        zygote.warm()
+        RunTask.executor = Executor(NodeHere(settings.home()).current, _ledger(), zygote)
 
 
 def submit_many(specs: Iterable[RunSpec | Mapping[str, Any]]) -> list[AsyncResult]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -11,7 +12,7 @@ from celery import bootsteps
 from celery.signals import after_setup_logger
 
 from infra_tasks import settings
-from infra_tasks.errors import InfraError
+from infra_tasks.errors import FleetUnreachable, InfraError
 from infra_tasks.ledger import open_ledger
 
 if TYPE_CHECKING:
@@ -81,14 +82,27 @@ def every(seconds: float, do: Callable[[Any], None]) -> type[bootsteps.StartStop
     return Repeat
 
 
-def serve(app: Celery, pulse: Pulse, *options: str) -> None:
-    """Run a Celery worker in this process until it is told to stop."""
+def mend(queue: str) -> None:
+    """Push what the process before this one took with it into its death: Redis had handed it over, nobody noted it."""
+    ledger = open_ledger(settings.home())
+    with contextlib.suppress(FleetUnreachable):  # the sweep does it later
+        ledger.claims.mend_queue(queue)
+    ledger.close()
+
+
+def serve(app: Celery, pulse: Pulse, **options: Any) -> int:
+    """Run a Celery worker in this process until it is told to stop; return its exit code.
+
+    Made by hand, not by Celery's command line: that would load Flower and a shell, 12 MB, into every role.
+    """
     ticker = Ticker(pulse)
     app.steps["consumer"].add(every(TICK_EVERY_S, lambda _consumer: ticker.tick()))
     after_setup_logger.connect(_log_runs, weak=False)
     ticker.watch()
     app.conf.worker_consumer = "workers.consumer:EventSavingConsumer"
-    app.worker_main(["--quiet", "worker", "--without-mingle", "--without-gossip", "--loglevel", "WARNING", *options])
+    worker = app.Worker(loglevel=logging.WARNING, quiet=True, without_mingle=True, without_gossip=True, **options)
+    worker.start()
+    return int(worker.exitcode or 0)
 
 
 def _log_runs(**_: Any) -> None:

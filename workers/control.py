@@ -20,21 +20,17 @@ def main() -> int:
     pulse = enter("control")
     me = this_node(settings.home())
     from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE
-    from workers.celery_role import serve  # noqa: PLC0415
+    from workers.celery_role import mend, serve  # noqa: PLC0415
 
-    serve(
+    mend(dispatch_queue(me.name))
+    return serve(
         app,
         pulse,
-        "--hostname",
-        f"control@{me.name}",
-        "--pool",
-        "threads",
-        "--concurrency",
-        str(THREADS),
-        "--queues",
-        ",".join([dispatch_queue(me.name), GUARDIAN, FOREIGN]),
+        hostname=f"control@{me.name}",
+        pool_cls="threads",
+        concurrency=THREADS,
+        queues=[dispatch_queue(me.name), GUARDIAN, FOREIGN],
     )
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
+
+from celery.signals import worker_before_create_process
 
 from infra_tasks import settings
 from infra_tasks.ledger import open_ledger
@@ -25,21 +28,24 @@ def main() -> int:
     here = NodeHere(settings.home())
     me = here.current()
     from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE
-    from workers.celery_role import every, serve  # noqa: PLC0415
+    from workers.celery_role import every, mend, serve  # noqa: PLC0415
 
+    mend(node_queue(me.name))
     app.steps["consumer"].add(every(LOOK_FOR_POOLS_EVERY_S, pools_of(here)))
     queues = [node_queue(me.name), pool_queue(()), pool_queue(me.node.labels)]
-    serve(
-        app,
-        pulse,
-        "--hostname",
-        f"worker@{me.name}",
-        "--concurrency",
-        str(me.node.slots),
-        "--queues",
-        ",".join(dict.fromkeys(queues)),
+    worker_before_create_process.connect(_share_memory, weak=False)
+    return serve(
+        app, pulse, hostname=f"worker@{me.name}", concurrency=me.node.slots, queues=list(dict.fromkeys(queues))
     )
-    return 0
+
+
+def _share_memory(**_: Any) -> None:
+    """Load what every child needs, once, and keep the garbage collector from touching - and so copying - it."""
+    import infra_tasks.execute  # noqa: PLC0415
+    import infra_tasks.runner.launch  # noqa: F401, PLC0415
+
+    gc.collect()
+    gc.freeze()
 
 
 def pools_of(here: NodeHere) -> Callable[[Any], None]:

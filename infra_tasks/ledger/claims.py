@@ -157,6 +157,10 @@ class Claims:
             queue_kept_s=QUEUE_KEPT_S,
         )
 
+    def mend_queue(self, queue: str) -> Answer:
+        """Push the hints a queue has lost anew. For its only consumer, before it consumes: nobody holds one now."""
+        return self._answer("sweep", patience_s=0, queue=queue, most=SWEEP_MOST, overdue_s=0)
+
     def present(self, node: str, uuid: str, attempts: Sequence[dict[str, Any]], *, done: bool) -> Answer:
         """Safe mode: say what this node holds; `done` with the last call."""
         return self._answer("present", node=node, uuid=uuid, attempts=list(attempts), done=done)

@@ -1,13 +1,16 @@
 -- One turn of the sweep: moves on what is due, pushes hints that must have got lost, forgets what is older than the
 -- history. Its cost does not depend on how many runs are live or finished, only on how many are due.
 -- node, most, lease_s (who sweeps), overdue_s (age of a hint that should have been taken), settle_patience_s,
--- settle_queue, poisoned_after, keep_s (history), queue_kept_s
+-- settle_queue, poisoned_after, keep_s (history), queue_kept_s;
+-- queue: nothing but the lost hints of this queue, whoever sweeps
 -- answer: {said = 'ok' | 'other' | 'safe', moved = n, expired[], lost[]}: the last two are ended by the caller
 local now, at = tick()
 if guarded(now) then return cjson.encode({said = 'safe'}) end
-local who = redis.call('GET', key('sweeper'))
-if who and who ~= A.node then return cjson.encode({said = 'other', who = who}) end
-redis.call('SET', key('sweeper'), A.node, 'PX', math.floor(A.lease_s * 1000))
+if not A.queue then
+  local who = redis.call('GET', key('sweeper'))
+  if who and who ~= A.node then return cjson.encode({said = 'other', who = who}) end
+  redis.call('SET', key('sweeper'), A.node, 'PX', math.floor(A.lease_s * 1000))
+end
 local said = {said = 'ok', moved = 0, expired = {}, lost = {}}
 local LONGEST_SETTLE_PAUSE_S = 600
 local FORGOTTEN_A_TURN = 50
@@ -127,6 +130,10 @@ local function forget(id)
   for _, index in ipairs({'ended', 'recent', 'ids', 'unsettled', 'due'}) do redis.call('ZREM', key(index), id) end
 end
 
+if A.queue then
+  if redis.call('ZCARD', key('waiting', A.queue)) > 0 then mend(A.queue) end
+  return cjson.encode(said)
+end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('due'), '-inf', num(now), 'LIMIT', 0, A.most)) do due(id) end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', key('moments'), '-inf', num(at), 'LIMIT', 0, A.most)) do moment_has_come(id) end
 for _, queue in ipairs(redis.call('ZRANGE', key('queues'), 0, -1)) do mend(queue) end

@@ -58,9 +58,9 @@ def test_all_hints_of_a_broker_that_lost_everything_come_again(kit: Kit, queue: 
 def test_a_worker_that_starts_gets_back_at_once_what_the_one_before_took_along(kit: Kit, queue: str) -> None:
     runs = [submit(kit, queue) for _ in range(3)]
     kit.redis.rpop(queue)
-    kit.redis.set(kit.key("sweeper"), "another node")
     kit.sweep()
     assert hints(kit, queue) == runs[1:]
+    kit.redis.set(kit.key("sweeper"), "another node")
     assert kit.claims.mend_queue(queue)["moved"] == 1
     assert sorted(hints(kit, queue)) == sorted(runs)
     assert kit.claims.mend_queue(queue)["moved"] == 0

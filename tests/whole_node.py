@@ -15,6 +15,7 @@ from waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 ROLES = ("redis", "agent", "control", "worker", "beat", "flower")
+LAST_LINES = 25  # of every log, shown when a test fails
 
 
 class WholeNode:
@@ -61,6 +62,7 @@ class WholeNode:
             cwd=ROOT,
             capture_output=True,
             text=True,
+            check=False,
             timeout=within_s,
         )
 
@@ -105,10 +107,10 @@ class WholeNode:
 
     def logs(self) -> str:
         """Return the last lines of every log, to be shown when a test fails."""
-        texts = []
-        for path in sorted((self.home / "logs").glob("*.log")):
-            texts.append(f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-15:]))
-        return "\n".join(texts)
+        return "\n".join(
+            f"--- {path.name}\n" + "\n".join(path.read_text(errors="replace").splitlines()[-LAST_LINES:])
+            for path in sorted((self.home / "logs").glob("*.log"))
+        )
 
     def processes(self) -> list[psutil.Process]:
         """Return every process that carries this node's folder in its environment."""

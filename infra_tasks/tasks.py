@@ -52,8 +52,8 @@ _CANVAS = {"group_id": "group", "group_index": "group_index", "root_id": "root_i
            "stamped_headers": "stamped_headers", "replaced_task_nesting": "replaced_task_nesting"}  # fmt: skip
 _HONOURED = {"countdown", "eta", "expires", "link", "link_error", "task_id", "chain", "chord", "reply_to", *_CANVAS}
 # Said by Celery itself without meaning anything here.
-_SILENT = {"add_to_parent", "producer", "publisher", "connection", "shadow", "ignore_result", "retries", "app", "typing",
-           "serializer", "task_type", "stamps"}  # fmt: skip
+_SILENT = {"add_to_parent", "producer", "publisher", "connection", "ignore_result", "retries", "app", "typing",
+           "task_type", "stamps"}  # fmt: skip
 
 
 class RunTask(Task):  # type: ignore[misc]
@@ -182,6 +182,8 @@ def _adopt_foreign(request: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
 
 def _submission(spec: Any, run_id: str, options: Mapping[str, Any], actor: str = "submit") -> Submission:
     given = {name: value for name, value in options.items() if value is not None}
+    if given.pop("serializer", "json") != "json":
+        raise BadOption(f"serializer is json for every run, never {options['serializer']!r}")
     for name in given:
         if name not in _HONOURED and name not in _SILENT:
             raise BadOption(

@@ -1,10 +1,13 @@
-"""A whole node per test file: started once, mended by its own watcher between the tests that break it."""
+"""Whole nodes for tests: one for all that leave it whole, and one per file for those that change or stop it."""
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from caller import Caller
 from whole_node import WholeNode
 
 if TYPE_CHECKING:
@@ -13,10 +16,11 @@ if TYPE_CHECKING:
     from infra_tasks.ledger import Ledger
 
 
-@pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
-    """A node with two slots and the label `gpu`."""
-    one = WholeNode(tmp_path_factory.mktemp("node"), labels=["gpu"])
+def started(home: Path) -> Iterator[WholeNode]:
+    """Give a node that lives, with two slots, the label `gpu` and a user's plain tasks; end it."""
+    one = WholeNode(home, labels=["gpu"])
+    one.env["INFRA_INCLUDE"] = "plain_tasks"
+    one.env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
     try:
         yield one.up()
     finally:
@@ -24,9 +28,29 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
         one.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
+    """The node of all tests that leave it as it was."""
+    yield from started(tmp_path_factory.mktemp("node"))
+
+
+@pytest.fixture(scope="module")
+def own_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
+    """A node of this file alone: its tests change it or stop it."""
+    yield from started(tmp_path_factory.mktemp("own"))
+
+
+@pytest.fixture(scope="session")
+def call(node: WholeNode) -> Iterator[Caller]:
+    """A Python program beside the shared node."""
+    one = Caller(node.env)
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
 def book(node: WholeNode) -> Iterator[Ledger]:
-    """The node's ledger, from outside."""
+    """The shared node's ledger, from outside."""
     opened = node.ledger()
     yield opened
     opened.close()

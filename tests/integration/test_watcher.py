@@ -226,6 +226,22 @@ def test_a_frozen_role_is_silent_and_replaced(rig: Rig):
     assert f"pid {one} is silent" in rig.said()
 
 
+def test_roles_that_slept_together_with_their_watcher_are_not_called_silent(rig: Rig):
+    rig.plan("one", one={"patience": {"silence_s": 2, "stop_s": 1}})
+    watcher = rig.watch()
+    one = rig.running("one")
+    for pid in (watcher.pid, one):
+        os.kill(pid, signal.SIGSTOP)
+    asleep_until = time.monotonic() + 5
+    eventually(lambda: time.monotonic() > asleep_until, said="five seconds are over")
+    os.kill(watcher.pid, signal.SIGCONT)
+    eventually(lambda: "did not run for" in rig.said(), said="the watcher notices its own gap")
+    os.kill(one, signal.SIGCONT)
+    os.kill(one, signal.SIGUSR1)
+    assert rig.running("one", but=one)
+    assert "is silent" not in rig.said()
+
+
 def test_a_second_watcher_of_the_same_folder_is_refused_by_pid(rig: Rig):
     rig.plan("one")
     first = rig.watch()
@@ -253,6 +269,9 @@ def test_a_new_watcher_adopts_the_living_roles_of_a_killed_one_and_minds_them(ri
     os.kill(two, signal.SIGSTOP)
     rig.running("two", but=two)
     gone(two)
+    assert rig.starts() == ["one", "two", "one", "two"]
+    assert f"one: pid {one} died" in rig.said()
+    assert f"two: pid {two} is silent" in rig.said()
 
 
 def test_a_new_watcher_stops_adopted_roles_in_order(rig: Rig):

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 
 
 class Stamp(NamedTuple):
-    """`what`: start or end; `at`: monotonic seconds of this machine."""
+    """`what`: start, end, or child (one that left its session); `at`: monotonic seconds of this machine."""
 
     what: str
     run: str
@@ -35,9 +35,11 @@ class Effects:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def command(self, seconds: float = 0, code: int = 0) -> list[str]:
-        """Return a command that leaves its stamps here."""
-        return [sys.executable, "-I", "-S", str(HERE / "leave_stamps.py"), str(self.file), str(seconds), str(code)]
+    def command(self, *seconds: float, code: int = 0, child: bool = False) -> list[str]:
+        """Return a command that leaves its stamps here; `seconds` are those of its attempts, the last for all later."""
+        spans = ",".join(map(str, seconds or (0,)))
+        program = [sys.executable, "-I", "-S", str(HERE / "leave_stamps.py")]
+        return [*program, str(self.file), spans, str(code), *(["child"] if child else [])]
 
     def stamps(self, what: str, run: str | None = None) -> list[Stamp]:
         lines = self.file.read_text().splitlines() if self.file.exists() else []

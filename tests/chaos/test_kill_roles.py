@@ -55,7 +55,9 @@ def test_what_runs_and_what_waits_ends_once_and_is_told_though_our_processes_wer
     victims: tuple[str, ...], node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
     eventually(lambda: all_are_back(node), 60, "every role lives")
-    specs = [{"command": effects.command(seconds, code)} for seconds, code in ((3, 0), (2.5, 3), (0.3, 0), (0.3, 4))]
+    specs = [
+        {"command": effects.command(seconds, code=code)} for seconds, code in ((3, 0), (2.5, 3), (0.3, 0), (0.3, 4))
+    ]
     caller = call(*specs)
     eventually(lambda: len(effects.stamps("start")) == SLOTS, 30, "two commands run")
     break_and_mend(node, victims)
@@ -68,7 +70,7 @@ def test_a_run_that_is_just_being_started_is_started_once_though_our_processes_w
     victims: tuple[str, ...], node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
     eventually(lambda: all_are_back(node), 60, "every role lives")
-    caller = call(*[{"command": effects.command(0.4, code)} for code in (0, 3, 0)])
+    caller = call(*[{"command": effects.command(0.4, code=code)} for code in (0, 3, 0)])
     eventually(caller.accepted, 30, "the first is accepted")
     break_and_mend(node, victims)
     assert_all_went_right(caller, effects, node, [0, 3, 0])

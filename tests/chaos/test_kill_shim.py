@@ -1,0 +1,91 @@
+"""The shim is killed or stopped: its tree ends with it, and the run goes again or ends for what happened to it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+from waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from effects import Caller, Effects
+    from whole_node import WholeNode
+
+pytestmark = pytest.mark.chaos
+
+LONG_S = 60
+STOPPED_LIMIT_S = 1.0
+
+
+def signal_shim(node: WholeNode, effects: Effects, attempt: int, number: signal.Signals) -> list[int]:
+    """Signal the shim of a running attempt; return its processes (its command, and that one's detached child)."""
+    (begun,) = eventually(
+        lambda: [one for one in effects.stamps("start") if one.attempt == attempt], 40, f"attempt {attempt} runs"
+    )
+    (child,) = eventually(
+        lambda: [one for one in effects.stamps("child") if one.attempt == attempt], 20, f"attempt {attempt} has a child"
+    )
+    started = json.loads((node.home / "runs" / begun.run / str(attempt) / "started.json").read_text())
+    os.kill(started["shim_pid"], number)
+    return [begun.pid, child.pid]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_killed_shim_takes_its_whole_tree_along_before_the_run_goes_again(
+    node: WholeNode, effects: Effects, call: Callable[..., Caller]
+):
+    caller = call({"command": effects.command(LONG_S, 0, child=True)})
+    tree = signal_shim(node, effects, 1, signal.SIGKILL)
+    eventually(lambda: len(effects.stamps("start")) > 1, 40, "the run goes again")
+    assert not [pid for pid in tree if lives(pid)]
+    (result,) = caller.results()
+    assert (result["state"], result["attempt"], result["exit_code"]) == ("SUCCESS", 2, 0)
+    assert [one.attempt for one in effects.stamps("end")] == [2]
+    assert not node.run_processes()
+    assert "Traceback" not in (node.home / "logs" / "worker.log").read_text()  # no surprise to whoever waited for it
+
+
+def test_a_run_whose_shim_is_killed_three_times_is_poisoned(
+    node: WholeNode, effects: Effects, call: Callable[..., Caller]
+):
+    caller = call({"command": effects.command(LONG_S, child=True)})
+    for attempt in (1, 2, 3):
+        signal_shim(node, effects, attempt, signal.SIGKILL)
+    (result,) = caller.results()
+    assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "poisoned", 3)
+    assert len(effects.stamps("start")) == 3
+    assert not node.run_processes()
+
+
+def test_a_run_that_must_not_go_again_after_a_loss_fails_when_its_shim_is_killed(
+    node: WholeNode, effects: Effects, call: Callable[..., Caller]
+):
+    caller = call({"command": effects.command(LONG_S, child=True), "retry_on": ["exit_code"], "retries": 3})
+    signal_shim(node, effects, 1, signal.SIGKILL)
+    (result,) = caller.results()
+    assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "node_lost", 1)
+    assert len(effects.stamps("start")) == 1
+    assert not node.run_processes()
+
+
+def test_a_stopped_shim_is_killed_past_its_limit_and_the_run_ends_as_timed_out(
+    node: WholeNode, effects: Effects, call: Callable[..., Caller]
+):
+    caller = call({"command": effects.command(LONG_S, child=True), "timeout_s": STOPPED_LIMIT_S, "grace_s": 0.2})
+    signal_shim(node, effects, 1, signal.SIGSTOP)
+    (result,) = caller.results()
+    assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "timeout", 1)
+    assert not effects.stamps("end")
+    assert not node.run_processes()

@@ -36,10 +36,13 @@ def report(
     """Report the end of an attempt; returns the ledger's answer (`final`, `retry`, `requeued`, `fenced`, `safe`).
 
     `waited_for`: a Celery task of this run is under way and will do what follows it. On `safe` nothing is struck off:
-    the agent presents the attempt and reports it again.
+    the agent presents the attempt and reports it again. `unended`: its shim died before it could say how it ended; the
+    agent buries it and reports that.
     """
-    record: dict[str, Any]
-    record, exit_record = attempt.record() or {}, attempt.exit_record() or {}
+    exit_record = attempt.exit_record()
+    if exit_record is None:
+        return {"said": "unended", "state": ""}
+    record: dict[str, Any] = attempt.record() or {}
     fields = record.get("fields") or _fields(ledger, token)
     if not fields:
         live.leave(home, token)

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from redis_process import RedisProcess  # noqa: E402
+from redis_process import RedisProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

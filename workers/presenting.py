@@ -22,7 +22,7 @@ log = logging.getLogger("infra_tasks.agent")
 
 
 def present(ledger: Ledger, me: ThisNode) -> None:
-    """Tell the ledger everything this node knows; ends it takes from us are reported again by the agent's next turns."""
+    """Tell the ledger everything this node knows; ends it takes are reported again by the next turns."""
     kept = [one for one in _ended(me.home) if _is_news(ledger, one)]
     batches = list(_batches([*live.attempts(me.home), *kept])) or [[]]
     for number, batch in enumerate(batches, 1):

@@ -49,7 +49,13 @@ AGENT = RolePlan(name="agent", argv=_python("workers.agent"), patience=Patience(
 CONTROL = RolePlan(
     name="control", argv=_python("workers.control"), patience=Patience(boot_s=30, silence_s=30, stop_s=10)
 )
-WORKER = RolePlan(name="worker", argv=_python("workers.worker"), patience=Patience(boot_s=60, silence_s=20, stop_s=15))
+# SIGTERM would make Celery wait for its children, and those wait for commands that outlive the worker anyway.
+WORKER = RolePlan(
+    name="worker",
+    argv=_python("workers.worker"),
+    patience=Patience(boot_s=60, silence_s=20, stop_s=15),
+    stop_signal=signal.SIGQUIT,
+)
 BEAT = RolePlan(name="beat", argv=_python("workers.beat"), patience=Patience(boot_s=60, silence_s=30, stop_s=10))
 FLOWER = RolePlan(name="flower", argv=_python("workers.flower"), patience=Patience(boot_s=60, silence_s=30, stop_s=10))
 

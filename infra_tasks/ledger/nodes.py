@@ -1,4 +1,4 @@
-"""Nodes as the ledger knows them, and what somebody reads along."""
+"""Nodes as the ledger knows them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from infra_tasks.ledger.scripts import Scripts
 
-FOLLOW_S = 10
 # An agent says something every second or two; a node silent for longer than this is unreachable.
 SILENT_AFTER_S = 30.0
 
@@ -83,21 +82,6 @@ class Nodes:
     def pools(self) -> list[str]:
         """Return every queue that a run has waited in lately (a day, as long as one waits)."""
         return list(self._scripts.persistently(lambda: sorted(self._redis.zrange(self._key("queues"), 0, -1))))
-
-    # Reading along: somebody asks, the agent ships, both may end any time.
-
-    def follow(self, run_id: str, attempt: int, offsets: Mapping[str, int]) -> None:
-        """Ask for the output of a run from these offsets on, for the next `FOLLOW_S` seconds."""
-        said = json.dumps({"attempt": attempt, **offsets})
-        self._scripts.persistently(lambda: self._redis.set(self._key("follow", run_id), said, ex=FOLLOW_S))
-
-    def followed(self, run_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-        """Return what is asked for of these runs."""
-        if not run_ids:
-            return {}
-        keys = [self._key("follow", run_id) for run_id in run_ids]
-        texts = self._scripts.persistently(lambda: self._redis.mget(keys))
-        return {run_id: json.loads(text) for run_id, text in zip(run_ids, texts, strict=True) if text}
 
     def pulse(self, slot: int) -> None:
         """Note that a tick of beat arrived; the same slot twice is the same tick."""

@@ -1,7 +1,6 @@
 """Output on its way from the node that has it to whoever reads along: a letter box per reader.
 
     followed                set     "<run> <reader>" of everybody who asked lately
-    follow:<run>            string  somebody reads this run along; gone soon after the last one stopped asking
     asked:<reader>:<run>    string  what one reader asks for: attempt, and the offset it has reached in each stream
     out:<reader>:<run>      list    parcels for that reader; gone soon after it stopped asking
 
@@ -82,7 +81,6 @@ class Outputs:
         def tell() -> None:
             with self._redis.pipeline() as pipe:
                 pipe.set(self._key("asked", wish.reader, wish.run), text, ex=ASKED_FOR_S)
-                pipe.set(self._key("follow", wish.run), "1", ex=ASKED_FOR_S)
                 pipe.sadd(self._key("followed"), _member(wish.run, wish.reader))
                 pipe.expire(self._key("followed"), FOLLOWED_KEPT_S)
                 pipe.execute()

@@ -26,7 +26,7 @@
 -- sweeper             string  the node that sweeps
 -- events              list    what happened to the fleet, newest first
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
--- follow:<id>         string  somebody reads along
+-- followed, asked:*, out:*     reading along: see infra_tasks/ledger/output.py
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
 

@@ -2,7 +2,7 @@
 -- node, uuid, boot_id, slots, labels (JSON), version, info (JSON), longest_s (longest lost_after_s of its runs),
 -- live[]: {run, attempt, claim}
 -- answer: {said = 'ok', safe, cordoned, present = the node is asked to present its attempts,
---          attempts = {run -> {cancel, timeout_s, leased, follow} | {fenced = true, state} | {unsure = true}},
+--          attempts = {run -> {cancel, timeout_s, leased} | {fenced = true, state} | {unsure = true}},
 --          unheld[] = {run, attempt, claim} the ledger thinks this node holds but the node did not name}
 --       | {said = 'stranger', uuid}
 local now, at = tick()
@@ -27,8 +27,7 @@ for _, a in ipairs(A.live) do
       put(a.run, 'lease_until', num(now + tonumber(r[7])))
       look_at(a.run, now + tonumber(r[7]))
     end
-    attempts[a.run] = {cancel = r[4], timeout_s = tonumber(r[5]), leased = r[6] ~= '',
-      follow = redis.call('EXISTS', key('follow', a.run)) == 1}
+    attempts[a.run] = {cancel = r[4], timeout_s = tonumber(r[5]), leased = r[6] ~= ''}
   elseif r[1] == '' then
     -- Runs are never forgotten while they live: writes were lost, and the node has the record.
     attempts[a.run] = {unsure = true}

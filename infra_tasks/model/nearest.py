@@ -16,7 +16,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word nearest to `word`, or None when none is near."""
     if len(word) > LONGEST_WORD:
         return None
-    plain = {_plain(each): each for each in sorted(known, reverse=True)}
+    plain = {_plain(each): str(each) for each in sorted(known, reverse=True)}
     found = get_close_matches(_plain(word), plain, n=1, cutoff=CLOSE_ENOUGH)
     return plain[found[0]] if found else None
 

@@ -279,8 +279,9 @@ def test_what_cannot_be_read_is_named(yard, what, with_git):
         (yard.code / "sub" / "new").write_text("untracked")
     drop = ""
     if os.geteuid() == 0:  # root reads everything: let somebody else try
-        for place in (yard.root, yard.root.parent, yard.root.parent.parent):
-            place.chmod(0o755)
+        for place in (yard.root, *yard.root.parents):
+            if place.stat().st_uid == 0 and "pytest" in str(place):
+                place.chmod(0o755)
         subprocess.run(["chown", "-R", "65534", str(yard.root)], check=True)
         drop = "import os; os.chdir('/'); os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
     (yard.code / what).chmod(0)

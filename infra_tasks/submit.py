@@ -76,7 +76,10 @@ def _with_limits(spec: RunSpec, limits: Mapping[str, float]) -> RunSpec:
 
 def _check(spec: RunSpec, fleet: Fleet) -> None:
     if spec.node and spec.node not in fleet.nodes:
-        raise BadSpec(f"node: {spec.node!r} is not in nodes.json{did_you_mean(spec.node, fleet.nodes)}")
+        known = ", ".join(fleet.nodes)
+        raise BadSpec(
+            f"node: {spec.node!r} is not in nodes.json{did_you_mean(spec.node, fleet.nodes)} (its nodes: {known})"
+        )
     if spec.project and spec.project not in fleet.projects:
         raise BadSpec(
             f"project: {spec.project!r} is not in nodes.json{did_you_mean(spec.project, fleet.projects)} "

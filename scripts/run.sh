@@ -24,6 +24,8 @@ start_fleet
 echo
 "$infra" run --project hello -- python3 hello.py
 echo
+"$infra" runs --limit 1
+echo
 
 cat <<END
 The fleet goes on in the background. Its folder is $INFRA_HOME
@@ -35,5 +37,5 @@ The fleet goes on in the background. Its folder is $INFRA_HOME
 END
 flower_url=$("$infra" status --json | .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["flower_url"] or "")')
 if [ -n "$flower_url" ]; then
-    echo "  Flower     $flower_url"
+    echo "  Flower     $flower_url (user infra, password in $INFRA_HOME/secrets/flower.password)"
 fi

@@ -120,9 +120,8 @@ class RunSpec(BaseModel):
             raise ValueError("a list of reasons, not one string")  # noqa: TRY004  pydantic wants ValueError
         for reason in value if isinstance(value, (list, tuple, set, frozenset)) else ():
             if reason not in RETRYABLE:
-                raise ValueError(
-                    f"{reason!r}{did_you_mean(str(reason), [one.value for one in RETRYABLE])}; allowed: {', '.join(RETRYABLE)}"
-                )
+                meant = did_you_mean(str(reason), [one.value for one in RETRYABLE])
+                raise ValueError(f"{reason!r}{meant}; allowed: {', '.join(RETRYABLE)}")
         return value
 
     @field_validator("outputs", "notify", mode="before")

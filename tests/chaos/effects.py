@@ -35,11 +35,14 @@ class Effects:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def command(self, *seconds: float, code: int = 0, child: bool = False) -> list[str]:
-        """Return a command that leaves its stamps here; `seconds` are those of its attempts, the last for all later."""
+    def command(self, *seconds: float, code: int = 0, habits: tuple[str, ...] = ()) -> list[str]:
+        """Return a command that leaves its stamps here; `seconds` are those of its attempts, the last for all later.
+
+        `habits`: child (leaves one behind in a session of its own), deaf (to SIGTERM).
+        """
         spans = ",".join(map(str, seconds or (0,)))
         program = [sys.executable, "-I", "-S", str(HERE / "leave_stamps.py")]
-        return [*program, str(self.file), spans, str(code), *(["child"] if child else [])]
+        return [*program, str(self.file), spans, str(code), *habits]
 
     def stamps(self, what: str, run: str | None = None) -> list[Stamp]:
         lines = self.file.read_text().splitlines() if self.file.exists() else []

@@ -1,11 +1,12 @@
 """The command of the kill tests: says in a file when it started and ended, as which attempt of which run.
 
 Takes: the file, how long to run (seconds per attempt, "60,60,0": the last goes for all later ones), exit code, and
-"child" to have a child in a session of its own that stays for a minute. Uses nothing of the project: it must leave its
-stamps whatever is broken.
+"child" to have a child in a session of its own that stays for a minute, "deaf" to ignore SIGTERM (both do).
+Uses nothing of the project: it must leave its stamps whatever is broken.
 """
 
 import os
+import signal
 import sys
 import time
 
@@ -31,6 +32,8 @@ def stay_in_a_session_of_its_own() -> None:
         os._exit(0)
 
 
+if "deaf" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 span = spans[min(attempt, len(spans)) - 1]
 if "child" in sys.argv and span:
     stay_in_a_session_of_its_own()

@@ -46,7 +46,7 @@ def lives(pid: int) -> bool:
 def test_a_killed_shim_takes_its_whole_tree_along_before_the_run_goes_again(
     node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
-    caller = call({"command": effects.command(LONG_S, 0, child=True)})
+    caller = call({"command": effects.command(LONG_S, 0, habits=("child",))})
     tree = signal_shim(node, effects, 1, signal.SIGKILL)
     eventually(lambda: len(effects.stamps("start")) > 1, 40, "the run goes again")
     assert not [pid for pid in tree if lives(pid)]
@@ -60,7 +60,7 @@ def test_a_killed_shim_takes_its_whole_tree_along_before_the_run_goes_again(
 def test_a_run_whose_shim_is_killed_three_times_is_poisoned(
     node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
-    caller = call({"command": effects.command(LONG_S, child=True)})
+    caller = call({"command": effects.command(LONG_S, habits=("child",))})
     for attempt in (1, 2, 3):
         signal_shim(node, effects, attempt, signal.SIGKILL)
     (result,) = caller.results()
@@ -72,7 +72,7 @@ def test_a_run_whose_shim_is_killed_three_times_is_poisoned(
 def test_a_run_that_must_not_go_again_after_a_loss_fails_when_its_shim_is_killed(
     node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
-    caller = call({"command": effects.command(LONG_S, child=True), "retry_on": ["exit_code"], "retries": 3})
+    caller = call({"command": effects.command(LONG_S, habits=("child",)), "retry_on": ["exit_code"], "retries": 3})
     signal_shim(node, effects, 1, signal.SIGKILL)
     (result,) = caller.results()
     assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "node_lost", 1)
@@ -83,7 +83,7 @@ def test_a_run_that_must_not_go_again_after_a_loss_fails_when_its_shim_is_killed
 def test_a_stopped_shim_is_killed_past_its_limit_and_the_run_ends_as_timed_out(
     node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
-    caller = call({"command": effects.command(LONG_S, child=True), "timeout_s": STOPPED_LIMIT_S, "grace_s": 0.2})
+    caller = call({"command": effects.command(LONG_S, habits=("child",)), "timeout_s": STOPPED_LIMIT_S, "grace_s": 0.2})
     signal_shim(node, effects, 1, signal.SIGSTOP)
     (result,) = caller.results()
     assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "timeout", 1)

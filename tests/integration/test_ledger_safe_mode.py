@@ -219,3 +219,20 @@ def test_a_number_that_was_forgotten_is_reported_after_it_was_presented(kit: Kit
     assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run] == {"unsure": True}
     assert present(kit, held(run, 1, "c1", fields, ended=True))["taken"] == [run]
     assert kit.finish((run, 1, "c1"), WORKED, fields)["state"] == "SUCCESS"
+
+
+def test_an_end_that_was_announced_waits_for_its_node_longer_than_a_lease(kit: Kit) -> None:
+    kit.renew("a")
+    run = kit.submit(node=None)
+    fields = kit.claimed(run)
+    kit.finish((run, 1, "c1"), FAILED, fields)
+    kit.redis.zrem(kit.key("ended"), run)
+    forget(kit, run)
+    present(kit, held(run, 1, "c1", fields, ended=True, told="FAILURE"))
+    for _ in range(2):
+        kit.pass_time(500)
+        kit.sweep()
+        assert kit.state(run) == "STARTED"
+        kit.renew("a", ((run, 1, "c1"),))
+    assert kit.finish((run, 1, "c1"), FAILED, fields)["state"] == "FAILURE"
+    kit.check()

@@ -37,6 +37,8 @@ local STORY_KEPT = 200
 local FLEET_EVENTS_KEPT = 1000
 local SAFE_AT_MOST_S = 120
 local SETTLE_AGAIN_S = 10
+-- An end that was announced before writes were lost is only to be told again: nothing runs that could need the lease.
+local TOLD_LEASE_S = 24 * 3600
 
 local function key(...) return P .. table.concat({...}, ':') end
 local function num(x) return string.format('%.6f', x) end
@@ -148,6 +150,8 @@ local function leave_queue(id)
   redis.call('ZREM', key('waiting', r[1]), id)
   if r[2] ~= '' then redis.call('ZREM', key('waiting', r[2]), id) end
 end
+
+local function lease_s(lost_after_s, told) return told ~= '' and TOLD_LEASE_S or tonumber(lost_after_s) end
 
 local function free_slot(id, node)
   if node ~= '' then redis.call('SREM', key('node', node, 'live'), id) end

@@ -80,7 +80,13 @@ end
 for _, a in ipairs(A.attempts) do
   local verdict = judge(a)
   table.insert(said[verdict], a.run)
-  if verdict ~= 'fenced' and FINAL[a.told] then put(a.run, 'told', a.told) end
+  if verdict ~= 'fenced' and FINAL[a.told] then
+    put(a.run, 'told', a.told)
+    if get(a.run, 'lease_until')[1] ~= '' then
+      put(a.run, 'lease_until', num(now + TOLD_LEASE_S))
+      look_at(a.run, now + TOLD_LEASE_S)
+    end
+  end
 end
 if A.done then
   redis.call('SREM', key('safe'), A.node, '*')

@@ -21,11 +21,13 @@ local present = redis.call('SISMEMBER', key('safe'), A.node) == 1 or redis.call(
 local attempts, named = {}, {}
 for _, a in ipairs(A.live) do
   named[a.run] = true
-  local r = get(a.run, 'state', 'attempt', 'claim', 'cancel', 'timeout_s', 'lease_until', 'lost_after_s', 'dispatch')
+  local r = get(a.run, 'state', 'attempt', 'claim', 'cancel', 'timeout_s', 'lease_until', 'lost_after_s', 'dispatch',
+    'told')
   if r[3] == a.claim and tonumber(r[2]) == a.attempt and held(r[1], r[8]) then
     if r[6] ~= '' then
-      put(a.run, 'lease_until', num(now + tonumber(r[7])))
-      look_at(a.run, now + tonumber(r[7]))
+      local till = now + lease_s(r[7], r[9])
+      put(a.run, 'lease_until', num(till))
+      look_at(a.run, till)
     end
     attempts[a.run] = {cancel = r[4], timeout_s = tonumber(r[5]), leased = r[6] ~= ''}
   elseif r[1] == '' then

@@ -50,7 +50,7 @@ local function lease_ended(id, state, r)
   end
   free_slot(id, r.claim_node)
   redis.call('HINCRBY', key('run', id), counted, 1)
-  put(id, 'lease_until', '', 'claim', '')
+  put(id, 'lease_until', '', 'claim', '', 'told', '')
   move(id, state, 'QUEUED', at, 'sweep', r.claim_node .. ' stopped renewing its lease', token(r.attempt, r.claim))
   enqueue(id, now, 'QUEUED')
   said.moved = said.moved + 1

@@ -21,7 +21,9 @@ LAST_LINES = 25  # of every log, shown when a test fails
 class WholeNode:
     """One node. Everything it starts ends with `close`, also what the tests' commands left behind."""
 
-    def __init__(self, home: Path, *, slots: int = 2, projects: dict[str, Path] | None = None, **more: Any) -> None:
+    def __init__(
+        self, home: Path, *, slots: int = 2, projects: dict[str, Path | dict[str, Any]] | None = None, **more: Any
+    ) -> None:
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         self.write_fleet(slots=slots, projects=projects, **more)
@@ -32,14 +34,19 @@ class WholeNode:
         }
         self.env.pop("INFRA_ROLE", None)
 
-    def write_fleet(self, *, slots: int = 2, projects: dict[str, Path] | None = None, **more: Any) -> None:
-        """Write nodes.json; `more`: labels, limits."""
+    def write_fleet(
+        self, *, slots: int = 2, projects: dict[str, Path | dict[str, Any]] | None = None, **more: Any
+    ) -> None:
+        """Write nodes.json; `more`: labels, limits. A project is its source, or its entry without `node`."""
         fleet = {
             "fleet": "test",
             "broker": "embedded",
             "limits": more.get("limits", {}),
             "nodes": {"n1": {"ssh": "local", "root": str(self.home), "slots": slots, "labels": more.get("labels", [])}},
-            "projects": {name: {"source": str(path), "node": "n1"} for name, path in (projects or {}).items()},
+            "projects": {
+                name: {"node": "n1", **(said if isinstance(said, dict) else {"source": str(said)})}
+                for name, said in (projects or {}).items()
+            },
         }
         beside = self.home / ".nodes.json"
         beside.write_text(json.dumps(fleet))

@@ -48,6 +48,22 @@ def call(node: WholeNode) -> Iterator[Caller]:
     one.close()
 
 
+@pytest.fixture(scope="module")
+def own_call(own_node: WholeNode) -> Iterator[Caller]:
+    """A Python program beside this file's own node."""
+    one = Caller(own_node.env)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def own_book(own_node: WholeNode) -> Iterator[Ledger]:
+    """The ledger of this file's own node; opened for each test, as its Redis may be stopped in between."""
+    opened = own_node.ledger()
+    yield opened
+    opened.close()
+
+
 @pytest.fixture(scope="session")
 def book(node: WholeNode) -> Iterator[Ledger]:
     """The shared node's ledger, from outside."""

@@ -182,7 +182,7 @@ class Executor:
         try:
             prepared = self._prepare(me, spec, fields, attempt)
         except SetupFailed as error:
-            return _fail(attempt, record, "start_failed", str(error))
+            return _fail(attempt, record, _ordered(attempt) or "start_failed", str(error))
         except ReleaseError as error:
             return _fail(attempt, record, "sync_failed", str(error))
         record |= {
@@ -219,6 +219,7 @@ class Executor:
             setup_timeout_s=project.setup_timeout_s if project else 0,
             setup_env=settings.inherited(),
             private=bool(project and project.private),
+            wanted=lambda: _ordered(attempt) is None,
         )
         return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)])
 
@@ -252,6 +253,12 @@ def environment(
         ours |= {"INFRA_PROJECT": spec.project, "INFRA_RELEASE": prepared.release}
         return {**settings.inherited(), "PYTHONDONTWRITEBYTECODE": "1", **spec.env, **ours}
     return {**settings.inherited(), **spec.env, **ours}
+
+
+def _ordered(attempt: Attempt) -> str | None:
+    """Return the outcome somebody ordered for an attempt whose command has not started."""
+    stop = attempt.orders().get("stop")
+    return "cancelled" if stop == "cancel" else stop
 
 
 def _fail(attempt: Attempt, record: dict[str, Any], outcome: str, error: str) -> None:

@@ -11,7 +11,7 @@ from infra_tasks.releases.setup import LIMIT_S, run_setup
 from infra_tasks.releases.supply import LocalCarrier
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from infra_tasks.releases.layout import Release, Source
@@ -39,15 +39,16 @@ def take_place(
     setup_timeout_s: float = LIMIT_S,
     setup_env: Mapping[str, str] | None = None,
     private: bool = False,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Place:
     """Ensure, set up and hold a release; make `copy_into` a private copy if that is wanted, or the release is damaged.
 
-    Raises ReleaseError and its kinds; nothing is held then.
+    A setup that is not `wanted` any more is ended. Raises ReleaseError and its kinds; nothing is held then.
     """
     if carrier is None and source is not None:
         carrier = LocalCarrier(source)
     release = ensure_release(home, project, digest, source=source, carrier=carrier)
-    run_setup(release, setup, limit_s=setup_timeout_s, env=setup_env, carrier=carrier)
+    run_setup(release, setup, limit_s=setup_timeout_s, env=setup_env, carrier=carrier, wanted=wanted)
     fd = hold(release)
     try:
         own = private or release.damaged

@@ -6,6 +6,8 @@ import os
 import stat
 import subprocess
 import sys
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -21,7 +23,7 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import inspect, make_right
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from infra_tasks.model.manifest import Manifest
     from infra_tasks.releases.layout import Release, Shelf
@@ -29,9 +31,13 @@ if TYPE_CHECKING:
 
 LIMIT_S = 1800.0
 GRACE_S = 5.0
+# How often whoever waits for a setup looks whether it is still wanted.
+LOOK_EVERY_S = 0.2
 # What a failure shows of the output.
 TAIL_BYTES = 4000
 TAIL_LINES = 20
+# No exit code: the setup was not wanted any more.
+STOPPED = -1
 
 
 def run_setup(
@@ -41,12 +47,14 @@ def run_setup(
     limit_s: float = LIMIT_S,
     env: Mapping[str, str] | None = None,
     carrier: Carrier | None = None,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Release:
     """Return the release with its setup done: before, by somebody else meanwhile, or now.
 
     A string is a line for /bin/sh, a list is an argv. It runs in the release with `env` as its whole environment (None:
     ours). What it adds belongs to the release from then on; what it changes of the code is put back as it was recorded.
-    Call it before `hold`. Raises SetupFailed with the last lines; the next call tries again.
+    Call it before `hold`. It is ended when it is not `wanted` any more. Raises SetupFailed with the last lines; the
+    next call tries again.
     """
     if not command:
         return release
@@ -54,8 +62,10 @@ def run_setup(
     words = command if isinstance(command, str) else list(command)
     if _is_done(shelf, digest, words):
         return release
-    with held(shelf.work(digest)) as work, said_of(f"the setup of {release.project} cannot run", shelf.root):
-        if work is None or _is_done(shelf, digest, words):
+    with _turn(shelf.work(digest), wanted) as work, said_of(f"the setup of {release.project} cannot run", shelf.root):
+        if work is None:
+            raise SetupFailed(f"the setup of {release.project} is not wanted any more")
+        if _is_done(shelf, digest, words):
             return release
         with held(shelf.use(digest), EXCLUSIVE | AT_ONCE) as alone:
             if alone is None:
@@ -63,8 +73,19 @@ def run_setup(
                     f"the setup of {release.project} is another one than was done for the release {digest[:12]}, and "
                     "something still runs there; wait for it, or change the project so that it becomes a new release"
                 )
-        _Setup(shelf, digest, words, carrier).run(work, limit_s, env)
+        _Setup(shelf, digest, words, carrier, wanted).run(work, limit_s, env)
     return release
+
+
+@contextmanager
+def _turn(path: Path, wanted: Callable[[], bool]) -> Iterator[int | None]:
+    """Hold a lock as soon as it is free; None when that is not wanted any more."""
+    while True:
+        with held(path, EXCLUSIVE | AT_ONCE) as lock:
+            if lock is not None or not wanted():
+                yield lock
+                return
+        time.sleep(LOOK_EVERY_S)
 
 
 def _is_done(shelf: Shelf, digest: str, command: str | list[str]) -> bool:
@@ -75,11 +96,14 @@ def _is_done(shelf: Shelf, digest: str, command: str | list[str]) -> bool:
 class _Setup:
     """One try to set a release up. Nobody else builds, mends or runs in it: we hold the work lock."""
 
-    def __init__(self, shelf: Shelf, digest: str, command: str | list[str], carrier: Carrier | None) -> None:
+    def __init__(
+        self, shelf: Shelf, digest: str, command: str | list[str], carrier: Carrier | None, wanted: Callable[[], bool]
+    ) -> None:
         self._shelf = shelf
         self._digest = digest
         self._command = command
         self._carrier = carrier
+        self._wanted = wanted
         self._tree = shelf.tree(digest)
         self._log = shelf.setup_log(digest)
 
@@ -112,7 +136,12 @@ class _Setup:
             start_new_session=True,
             pass_fds=(work,),
         )
-        return process.wait()
+        while self._wanted():
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(LOOK_EVERY_S)
+        process.terminate()
+        process.wait()
+        return STOPPED
 
     def _accept(self, manifest: Manifest, log: IO[bytes]) -> None:
         """Take what was added as products, put back what was changed."""
@@ -140,7 +169,9 @@ class _Setup:
             remove_tree(self._shelf, self._tree / path)
         self._set_folders(manifest, SEALED_FOLDER)
         shown = self._command if isinstance(self._command, str) else " ".join(self._command)
-        why = f"passed its limit of {limit_s:g} s" if code == setup_guard.LIMIT_EXIT else f"ended with {code}"
+        why = {setup_guard.LIMIT_EXIT: f"passed its limit of {limit_s:g} s", STOPPED: "was stopped"}.get(
+            code, f"ended with {code}"
+        )
         raise SetupFailed(
             f"the setup of {self._shelf.project} ({shown}) {why}. "
             f"Its last lines (all in {self._log}):\n{_tail(self._log)}"

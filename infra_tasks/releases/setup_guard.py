@@ -4,6 +4,7 @@
 
 It inherits the open work lock of the release and does not hand it on, so the lock says how long the setup goes on, also
 when the worker that wanted it was killed. It ends with the command's exit code (128 + signal), 124 at the limit.
+SIGTERM is the limit come early.
 It is no shim: a setup has no run, no record and no orders, and a room knows no other room of its floor.
 """
 
@@ -20,9 +21,18 @@ LIMIT_EXIT = 124
 CANNOT_START_EXIT = 127
 
 
+class Stopped(Exception):
+    """Nobody wants the setup any more."""
+
+
+def _stop(*_: object) -> None:
+    raise Stopped
+
+
 def main(argv: list[str]) -> int:
     """Run the command and return the exit code."""
     limit_s, grace_s, command = float(argv[0]), float(argv[1]), argv[2:]
+    signal.signal(signal.SIGTERM, _stop)
     try:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     except OSError as error:
@@ -30,8 +40,10 @@ def main(argv: list[str]) -> int:
         return CANNOT_START_EXIT
     try:
         code = process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        sys.stderr.write(f"the setup did not end within {limit_s:g} s and was killed\n")
+    except (subprocess.TimeoutExpired, Stopped) as why:
+        late = f"the setup did not end within {limit_s:g} s and was killed\n"
+        sys.stderr.write("the setup was stopped\n" if isinstance(why, Stopped) else late)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         code = None
         _signal(process.pid, signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):

@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def main() -> int:
         print(json.dumps([one.as_dict() for one in _module(said.child).figures(quick=said.quick)]))
         return 0
     load_before = os.getloadavg()[0]
-    figures = [one for name in said.names or NAMES for one in _measured(name, quick=said.quick)]
+    with tempfile.TemporaryDirectory(prefix=".infra-bench-", dir=Path.home(), ignore_cleanup_errors=True) as folder:
+        os.environ["BENCH_FOLDER"] = folder
+        figures = [one for name in said.names or NAMES for one in _measured(name, quick=said.quick)]
     if said.json:
         print(json.dumps([one.as_dict() for one in figures], indent=2))
     else:

@@ -10,11 +10,11 @@ import secrets
 import signal
 import statistics
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks import bed
 from benchmarks.figure import Figure
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.launch import Shim, Zygote
@@ -41,8 +41,7 @@ def figures(*, quick: bool) -> list[Figure]:
 
 def measure(rounds: int = ROUNDS) -> dict[str, float]:
     """Return the figures: p50 in ms, memory in bytes, throughput in runs per second."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with bed.folder() as folder:
         zygote = Zygote()
         try:
             _whole_life(zygote, folder)

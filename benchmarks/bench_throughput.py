@@ -7,6 +7,7 @@ neither events nor Flower; what it does with both (as a node of ours has them) i
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -27,13 +28,16 @@ FEW, MANY = 2_000, 20_000
 AT_LEAST = 0.5
 SAME_WITHIN = 0.85
 BEGIN_S = 0.5
+WINDOW_S = 2.5  # short enough that a fast side does not empty its queue
 
 
 class Side:
     """One consumer that can be switched on and off, and how much it has done."""
 
-    def __init__(self, app: Celery, worker: str, queue: str, done: Callable[[], int]) -> None:
-        self._app, self._worker, self._queue, self._done = app, worker, queue, done
+    def __init__(
+        self, app: Celery, worker: str, queue: str, done: Callable[[], int], fill: Callable[[int], None]
+    ) -> None:
+        self._app, self._worker, self._queue, self._done, self._fill = app, worker, queue, done, fill
 
     def off(self) -> None:
         """Take nothing more; returns when what was taken has ended."""
@@ -43,12 +47,13 @@ class Side:
             before = now
             pause(0.3)
 
-    def per_s(self, window_s: float) -> float:
-        """Consume for a while and return how many were done per second."""
+    def per_s(self, waiting: int) -> float:
+        """Consume for a while, `waiting` being there at the beginning; return how many were done per second."""
+        self._fill(waiting)
         self._app.control.add_consumer(self._queue, destination=[self._worker], reply=True)
         pause(BEGIN_S)
         begin, before = time.perf_counter(), self._done()
-        pause(window_s)
+        pause(WINDOW_S)
         rate = (self._done() - before) / (time.perf_counter() - begin)
         self.off()
         return rate
@@ -56,17 +61,15 @@ class Side:
 
 def figures(*, quick: bool) -> list[Figure]:
     """Measure with few and with many waiting."""
-    window_s, rounds = (3.0, 2) if quick else (6.0, 3)
+    rounds = 3 if quick else 7
     with folder() as home, folder() as other, plain_celery(other) as celery, whole_node(home) as node:
         book = node.ledger()
         ours, floor = _ours(book), _floor(celery)
         seen = {}
         for waiting in (FEW, MANY):
-            _fill_ours(book, waiting)
-            _fill_plain(celery, waiting)
-            both = in_turns(rounds, lambda: ours.per_s(window_s), lambda: floor.per_s(window_s))
+            both = in_turns(rounds, partial(ours.per_s, waiting), partial(floor.per_s, waiting))
             seen[waiting] = [median(values) for values in both]
-        watched = _with_events_and_flower(celery, floor, window_s, rounds)
+        watched = _with_events_and_flower(celery, floor, rounds)
         book.close()
     few, many = seen[FEW], seen[MANY]
     same = many[0] >= SAME_WITHIN * few[0]
@@ -90,7 +93,7 @@ def _ours(book: Ledger) -> Side:
 
     for _ in range(4):
         run_spec.delay({"command": [TRUE], "node": NODE}).get(timeout=60)
-    side = Side(app, f"worker@{NODE}", f"node.{NODE}", lambda: book.runs.counts()["SUCCESS"])
+    side = Side(app, f"worker@{NODE}", f"node.{NODE}", lambda: book.runs.counts()["SUCCESS"], partial(_fill_ours, book))
     side.off()
     return side
 
@@ -99,7 +102,7 @@ def _floor(celery: PlainCelery) -> Side:
     client = redis_client.Redis.from_url(celery.url)
     celery.worker("--hostname", "plain@bench")
     wait_for_worker(celery)
-    side = Side(celery.app(), "plain@bench", "celery", lambda: -client.llen("celery"))
+    side = Side(celery.app(), "plain@bench", "celery", lambda: -client.llen("celery"), partial(_fill_plain, celery))
     side.off()
     return side
 
@@ -128,11 +131,11 @@ def _fill_plain(celery: PlainCelery, waiting: int) -> None:
     client.close()
 
 
-def _with_events_and_flower(celery: PlainCelery, floor: Side, window_s: float, rounds: int) -> float:
+def _with_events_and_flower(celery: PlainCelery, floor: Side, rounds: int) -> float:
     flower = celery.flower()
     celery.app().control.enable_events()
     eventually(lambda: _listeners(celery.url), 30, "Flower listens")
-    rate = median([floor.per_s(window_s) for _ in range(rounds)])
+    rate = median([floor.per_s(MANY) for _ in range(rounds)])
     celery.end(flower)
     return rate
 

@@ -101,6 +101,7 @@ class _Shim:
         self._max_rss_bytes = 0
         self._samples = list(SAMPLE_MEMORY_AT_S)
         self._pid = 0
+        self._born = process_started(os.getpid())
         self._command_started: float | None = None
         self._dropped_bytes = 0
         self._errors_logged = 0
@@ -245,7 +246,7 @@ class _Shim:
     def _started(self) -> dict[str, Any]:
         return {
             "shim_pid": os.getpid(),
-            "shim_started": process_started(os.getpid()),
+            "shim_started": self._born,
             "command_pid": self._pid or None,
             "command_started": self._command_started,
             "sid": self._pid or None,

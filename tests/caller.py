@@ -38,6 +38,7 @@ class Caller:
             [sys.executable, __file__], env=dict(env), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         self._rest = b""
+        self.pid = self._process.pid
 
     def __call__(self, do: Callable[..., Any], *args: Any, within_s: float = 60) -> Any:
         """Return what `do(*args)` returns over there. Raises CallerRaised."""

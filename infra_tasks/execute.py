@@ -23,6 +23,7 @@ from infra_tasks.report import report, result_in
 from infra_tasks.runner import exitrecord
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.clock import boot_clock, boot_id
+from infra_tasks.submit import is_run_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,11 +95,13 @@ class Executor:
 
     def _follow_once(self, run_id: str) -> Verdict:
         me = self._node()
+        if not is_run_id(run_id):
+            return Verdict("unknown")
         if (me.home.root / "stopping.json").exists():
             return Verdict("dropped", cause="this node stops")
         if not (me.home.runs / run_id).exists():
             # Nothing of it was ever here: most likely it is the first attempt, and the claim says so if it is not.
-            verdict = self._try(me, Token(run_id, 1, secrets.token_hex(8)), guessed=True)
+            verdict = self._try(me, Token(run_id, 1, secrets.token_hex(8)))
             if verdict.cause != WRONG_NUMBER:
                 return verdict
         state, claimed = self._ledger.runs.peek(run_id)
@@ -106,33 +109,31 @@ class Executor:
             return Verdict("unknown")
         if state != "QUEUED" and not is_final(state):
             return Verdict("dropped", cause=f"run is {state}")
-        token = Token(run_id, claimed + 1, secrets.token_hex(8))
         if is_final(state):
-            return self._verdict(self._claim(me, token))
-        return self._try(me, token)
+            return self._verdict(self._claim(me, Token(run_id, claimed + 1, secrets.token_hex(8))))
+        return self._try(me, Token(run_id, _next_number(me, run_id, claimed), secrets.token_hex(8)))
 
-    def _try(self, me: ThisNode, token: Token, *, guessed: bool = False) -> Verdict:
-        """Lock and claim an attempt, and carry it out. A guessed one that is not given leaves no trace."""
+    def _try(self, me: ThisNode, token: Token) -> Verdict:
+        """Lock and claim an attempt, and carry it out. One that is not given leaves no trace."""
         attempt = Attempt(me.home.attempt(token.run, token.attempt))
         fd = attempt.take_lock()
         if fd is None:
             return Verdict("dropped", cause="this node is at it already")
         lock = Held(fd)
         try:
-            return self._claim_and_carry(me, token, attempt, lock, guessed=guessed)
+            return self._claim_and_carry(me, token, attempt, lock)
         finally:
             lock.close()
 
-    def _claim_and_carry(self, me: ThisNode, token: Token, attempt: Attempt, lock: Held, *, guessed: bool) -> Verdict:
-        if attempt.is_buried() or attempt.exit_record():
+    def _claim_and_carry(self, me: ThisNode, token: Token, attempt: Attempt, lock: Held) -> Verdict:
+        if attempt.is_over():
             return Verdict("dropped", cause="this attempt was ended before")
         live.enter(me.home, token)
         sent_at = boot_clock()
         answer = self._claim(me, token)
         if answer["said"] != "claimed":
             live.leave(me.home, token)
-            if guessed:
-                attempt.forget()
+            attempt.forget()
             return self._verdict(answer)
         self._carry(me, token, attempt, lock, answer["fields"], sent_at)
         answer |= report(me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True)
@@ -177,21 +178,24 @@ class Executor:
             "boot_id": boot_id(),
             "fields": fields,
         }
-        if spec.project:  # preparing its code may take long: whoever finds this attempt meanwhile needs its record
-            attempt.write_record({**record, "cwd": os.fspath(attempt.scratch), "env": {}})
         try:
+            if spec.project:  # preparing its code may take long: whoever finds this attempt meanwhile needs its record
+                attempt.write_record({**record, "cwd": os.fspath(attempt.scratch), "env": {}})
             prepared = self._prepare(me, spec, fields, attempt)
         except SetupFailed as error:
             return _fail(attempt, record, _ordered(attempt) or "start_failed", str(error))
         except ReleaseError as error:
             return _fail(attempt, record, "sync_failed", str(error))
+        except OSError as error:
+            return _fail(attempt, record, "lost", f"its folder cannot be written: {error}")
         record |= {
             "cwd": os.fspath(prepared.cwd),
             "release": prepared.release,
             "env": environment(me.name, token, spec, str(record["cookie"]), prepared, attempt),
         }
         try:
-            attempt.write_record(record)
+            if unwritten := _unwritten(attempt, record):
+                return _fail(attempt, record, "lost", unwritten)
             if spec.project and not self._may_start(me, token, prepared.release):
                 return _fail(attempt, record, "fenced", "its claim was refused at the start")
             self._launch(attempt, record, lock, prepared.holds)
@@ -236,6 +240,14 @@ class Executor:
         return None
 
 
+def _next_number(me: ThisNode, run_id: str, claimed: int) -> int:
+    """Return the number of the next attempt: one whose claim never arrived was buried here, and is left out."""
+    number = claimed + 1
+    while Attempt(me.home.attempt(run_id, number)).is_over():
+        number += 1
+    return number
+
+
 def environment(
     node: str, token: Token, spec: RunSpec, cookie: str, prepared: Prepared, attempt: Attempt
 ) -> dict[str, str]:
@@ -259,6 +271,15 @@ def _ordered(attempt: Attempt) -> str | None:
     """Return the outcome somebody ordered for an attempt whose command has not started."""
     stop = attempt.orders().get("stop")
     return "cancelled" if stop == "cancel" else stop
+
+
+def _unwritten(attempt: Attempt, record: dict[str, Any]) -> str:
+    """Write the record; return why that cannot be done (a full disk). Its exit record then waits for room."""
+    try:
+        attempt.write_record(record)
+    except OSError as error:
+        return f"its record cannot be written: {error}"
+    return ""
 
 
 def _fail(attempt: Attempt, record: dict[str, Any], outcome: str, error: str) -> None:

@@ -107,7 +107,7 @@ class Agent:
             log.error("another machine is already node %s (uuid %s): nothing is run here", me.name, answer["uuid"])
             return
         for one in attempts:
-            wanted = orders_for(answer["attempts"].get(one.token.run) or {}, one.folder.record() or {}, sent_at)
+            wanted = orders_for(answer["attempts"].get(f"{one.token.run}@{one.token.attempt}") or {}, one.folder.record() or {}, sent_at)
             _order(one, wanted)
         if answer["present"]:
             present(self._ledger, me)
@@ -127,7 +127,10 @@ def _order(one: LiveAttempt, wanted: dict[str, Any]) -> None:
     """Change a shim's orders, if they differ from what stands there."""
     standing = one.folder.orders()
     if any(standing.get(name) != value for name, value in wanted.items()):
-        one.folder.order(**wanted)
+        try:
+            one.folder.order(**wanted)
+        except OSError as error:  # a full disk: the other attempts are not to wait for this one
+            log.error("run %s attempt %d: it cannot be told %s: %s", one.token.run, one.token.attempt, wanted, error)  # noqa: TRY400  the reason is enough
 
 
 def main() -> int:

@@ -204,6 +204,7 @@ class Seen:
         assert self.within["ended"] is self.final, self
         waits = self.state == "QUEUED" or (self.state == "PENDING" and not self.within["moments"])
         assert self.within["waiting"] is waits, self
+        assert held or self.final or not self.fields.get("cancel"), f"cancelled, and still to be run: {self}"
         if self.final:
             self.check_end()
         elif held:

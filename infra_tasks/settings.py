@@ -26,6 +26,11 @@ class Home:
         return self.root / "nodes.json"
 
     @property
+    def accepted_json(self) -> Path:
+        """nodes.json as it was when it was right the last time: roles start from it while it is broken."""
+        return self.root / "nodes.accepted.json"
+
+    @property
     def node_json(self) -> Path:
         """Who this node is: name and uuid, written once."""
         return self.root / "node.json"

@@ -1,5 +1,7 @@
 """Reads nodes.json and prints what of it concerns this node's roles, as JSON: `python -m workers.node_plan`.
 
+What was found right is kept as nodes.accepted.json: a role that dies while the file is broken comes back from that.
+
     {"embedded": true, "env": {"worker": {"INFRA_NODE": "mac-1", "INFRA_FLEET": "3f0c..."}, ...}}
 
 `INFRA_FLEET` is a digest of the parts of nodes.json the role reads itself: a change there renews the role.
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +35,14 @@ READS = {
 }
 
 
+def keep_accepted(home: Home, text: bytes) -> None:
+    """Keep what was found right. It may hold a password."""
+    beside = home.accepted_json.with_name(f".nodes.accepted.{os.getpid()}")
+    with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
+        file.write(text)
+    beside.rename(home.accepted_json)
+
+
 def node_plan(fleet: Fleet, node: str) -> dict[str, Any]:
     """Return what the watcher of `node` has to know."""
     whole = fleet.model_dump(mode="json", by_alias=True)
@@ -47,7 +58,7 @@ def _digest(parts: list[Any]) -> str:
 
 
 def read_plan(home: Home) -> dict[str, Any]:
-    """Return the plan of the node in `home`. Raises BadFleet."""
+    """Return the plan of the node in `home`, and keep the nodes.json it came from. Raises BadFleet."""
     try:
         text = home.nodes_json.read_bytes()
     except OSError as error:
@@ -56,6 +67,7 @@ def read_plan(home: Home) -> dict[str, Any]:
     node = _own_name(fleet, home)
     if node is None:
         raise BadFleet(f'{home.nodes_json}: no node has "ssh": "local" and the root {home.root}')
+    keep_accepted(home, text)
     return node_plan(fleet, node)
 
 

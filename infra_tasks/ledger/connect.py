@@ -11,6 +11,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from infra_tasks import settings
 from infra_tasks.errors import BadFleet, FleetUnreachable
 from infra_tasks.ledger import embedded
 from infra_tasks.model.fleet import parse_fleet
@@ -25,7 +26,19 @@ HEALTH_CHECK_S = 10
 
 
 def fleet_of(home: Home) -> Fleet:
-    """Return the fleet this folder belongs to. Raises BadFleet, FleetUnreachable when there is none yet."""
+    """Return the fleet this folder belongs to. Raises BadFleet, FleetUnreachable when there is none yet.
+
+    A role of the node that has to start while nodes.json is broken starts from what was right before.
+    """
+    try:
+        return _fleet_as_written(home)
+    except (BadFleet, FleetUnreachable):
+        if not (settings.role() and home.accepted_json.exists()):
+            raise
+        return parse_fleet(home.accepted_json.read_bytes(), str(home.accepted_json))
+
+
+def _fleet_as_written(home: Home) -> Fleet:
     try:
         text = home.nodes_json.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

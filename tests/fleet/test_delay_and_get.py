@@ -105,18 +105,18 @@ def test_a_thousand_runs_at_once_keep_their_order_and_each_has_its_effect_once(c
     def thousand(path):
         from infra_tasks import submit_many
 
-        many = submit_many({"command": ["sh", "-c", f"echo {i} >> {path}"]} for i in range(1000))
+        many = submit_many({"command": ["sh", "-c", f"echo {i} | tee -a {path}"]} for i in range(1000))
         return [one.id for one in many]
 
     effects = tmp_path / "effects"
     ids = call(thousand, str(effects))
 
-    def states(ids):
+    def printed(ids):
         from infra_tasks import run_spec
 
-        return [run_spec.AsyncResult(one).get(timeout=100)["id"] for one in ids]
+        return [int(run_spec.AsyncResult(one).get(timeout=100)["stdout_tail"]) for one in ids]
 
-    assert call(states, ids, within_s=110) == ids
+    assert call(printed, ids, within_s=110) == list(range(1000))
     assert len(set(ids)) == 1000
     assert collections.Counter(effects.read_text().split()) == {str(i): 1 for i in range(1000)}
 

@@ -187,6 +187,8 @@ def test_a_broken_nodes_json_is_said_and_the_node_goes_on_until_it_is_mended(own
     log = own_node.home / "logs" / "watcher.log"
     eventually(lambda: "nodes.json is wrong" in log.read_text(), 30, "the watcher says so")
     assert run(own_call, {"command": ["echo", "still"]})["stdout_tail"] == "still\n"
+    own_node.kill("agent", "control", "worker")
+    assert run(own_call, {"command": ["echo", "back"]})["stdout_tail"] == "back\n"
     said = own_node.infra("run", "--", "true")
     assert said.returncode == 2
     assert "nodes.json" in said.stderr

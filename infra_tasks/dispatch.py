@@ -9,11 +9,12 @@ import logging
 import secrets
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from infra_tasks import releases
 from infra_tasks.errors import ReleaseError
 from infra_tasks.model.run import Reason
+from infra_tasks.model.spec import RunSpec, retry_delay_s
 
 if TYPE_CHECKING:
     from infra_tasks.ledger import Ledger
@@ -34,8 +35,7 @@ def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
         with turn:
             digest = begun["release"] or deploy(me, begun["project"])
     except ReleaseError as error:
-        ledger.runs.fail_waiting(run_id, Reason.SYNC_FAILED, str(error), f"dispatch {me.name}")
-        return f"sync failed: {error}"
+        return turn.give_up(RunSpec.from_json(begun["spec"]), int(begun.get("retries_used") or 0), str(error))
     return "queued" if turn.move("end", digest)["said"] == "ok" else "left alone: not ours any more"
 
 
@@ -61,10 +61,20 @@ class _Turn:
         self._over = Event()
         self._renewer = Thread(target=self._renew, daemon=True)
 
-    def move(self, move: str, release: str = "") -> dict[str, str]:
+    def move(self, move: str, release: str = "", **more: Any) -> dict[str, Any]:
+        actor = f"dispatch {self._me.name}"
         return self._ledger.claims.dispatch(
-            move, self._run_id, self._dispatch, node=self._me.name, actor=f"dispatch {self._me.name}", release=release
+            move, self._run_id, self._dispatch, node=self._me.name, actor=actor, release=release, **more
         )
+
+    def give_up(self, spec: RunSpec, retries_used: int, why: str) -> str:
+        """The code could not be brought: another try later, or the end of the run, if it is still ours."""
+        if Reason.SYNC_FAILED in spec.retry_on and retries_used < spec.retries:
+            self.move("later", retry_in_s=retry_delay_s(spec.retry_backoff_s, retries_used), cause=why)
+            return f"sync failed, tried again later: {why}"
+        actor = f"dispatch {self._me.name}"
+        self._ledger.runs.fail_waiting(self._run_id, Reason.SYNC_FAILED, why, actor, dispatch=self._dispatch)
+        return f"sync failed: {why}"
 
     def __enter__(self) -> Self:
         self._renewer.start()

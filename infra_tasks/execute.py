@@ -104,6 +104,10 @@ class Executor:
             verdict = self._try(me, Token(run_id, 1, secrets.token_hex(8)))
             if verdict.cause != WRONG_NUMBER:
                 return verdict
+        return self._follow_known(me, run_id)
+
+    def _follow_known(self, me: ThisNode, run_id: str) -> Verdict:
+        """Ask first which attempt is the next."""
         state, claimed = self._ledger.runs.peek(run_id)
         if state is None:
             return Verdict("unknown")

@@ -45,6 +45,7 @@ def report(
     record: dict[str, Any] = attempt.record() or {}
     fields = record.get("fields") or _fields(ledger, token)
     if not fields:
+        attempt.note_report()
         live.leave(home, token)
         return {"said": "fenced", "state": ""}
     spec = RunSpec.from_json(fields["spec"])
@@ -81,8 +82,9 @@ def tell(
     actor: str,
     settle_in_s: float,
     tails: tuple[str, str] = ("", ""),
+    lapsed: bool = False,
 ) -> dict[str, Any]:
-    """Compose the results of this end and hand them to the ledger."""
+    """Compose the results of this end and hand them to the ledger. `lapsed`: only if the lease has ended."""
     run = {
         "id": token.run,
         "node": fields.get("claim_node"),
@@ -101,6 +103,7 @@ def tell(
         now=exit_record.get("ended_at") or time.time(),
         actor=actor,
         settle_in_s=settle_in_s,
+        lapsed=lapsed,
     )
     return {**answer, "cause": end.cause}
 

@@ -39,7 +39,7 @@ def submission(
     limits = {name: float(getattr(fleet.limits, name)) for name in FROM_LIMITS}
     asked = RunSpec.of(given, limits)
     spec = _with_limits(asked, limits)
-    _check(spec, fleet)
+    spec = _pinned_to_the_only_node(spec, _check(spec, fleet))
     _check_spans(options)
     source_node = fleet.projects[spec.project].node if spec.project else None
     known_by = None if spec is asked else fingerprint(asked.to_json())
@@ -59,12 +59,22 @@ def submit(ledger: Ledger, fleet: Fleet, given: RunSpec | Mapping[str, Any], **o
     return ledger.runs.submit(submission(given, fleet, **options))
 
 
+def is_run_id(text: str) -> bool:
+    """Say whether a text can be a run id; it names folders, too."""
+    return bool(_RUN_ID.fullmatch(text)) and ".." not in text
+
+
 def _id(run_id: str | None) -> str:
     if run_id is None:
         return str(uuid4())
-    if not isinstance(run_id, str) or not _RUN_ID.fullmatch(run_id) or ".." in run_id:
+    if not isinstance(run_id, str) or not is_run_id(run_id):
         raise BadInput(f"{run_id!r} cannot be a run id: letters, digits and . _ : - only, at most 128")
     return run_id
+
+
+def _pinned_to_the_only_node(spec: RunSpec, able: list[str]) -> RunSpec:
+    """Nobody else could take it over: no lease then, and the command outlives any silence of its node."""
+    return spec.model_copy(update={"node": able[0]}) if len(able) == 1 and not spec.node else spec
 
 
 def _with_limits(spec: RunSpec, limits: Mapping[str, float]) -> RunSpec:
@@ -74,7 +84,8 @@ def _with_limits(spec: RunSpec, limits: Mapping[str, float]) -> RunSpec:
     return spec.model_copy(update=unsaid) if unsaid else spec
 
 
-def _check(spec: RunSpec, fleet: Fleet) -> None:
+def _check(spec: RunSpec, fleet: Fleet) -> list[str]:
+    """Return the nodes that can take it."""
     if spec.node and spec.node not in fleet.nodes:
         known = ", ".join(fleet.nodes)
         raise BadSpec(
@@ -89,18 +100,20 @@ def _check(spec: RunSpec, fleet: Fleet) -> None:
         asked, most = getattr(spec, name), getattr(fleet.limits, name)
         if asked > most:
             raise BadSpec(f"{name}: {asked:g} is above this fleet's ceiling of {most:g} (limits.{name} in nodes.json)")
-    if spec.labels:
-        _check_labels(spec, fleet)
+    able = [
+        name for name in ([spec.node] if spec.node else fleet.nodes) if spec.labels <= set(fleet.nodes[name].labels)
+    ]
+    if not able:
+        raise _no_node_has(spec, fleet)
+    return able
 
 
-def _check_labels(spec: RunSpec, fleet: Fleet) -> None:
-    able = [fleet.nodes[spec.node]] if spec.node else list(fleet.nodes.values())
-    if any(spec.labels <= set(node.labels) for node in able):
-        return
-    known = sorted({label for node in able for label in node.labels})
+def _no_node_has(spec: RunSpec, fleet: Fleet) -> BadSpec:
+    asked = [fleet.nodes[spec.node]] if spec.node else list(fleet.nodes.values())
+    known = sorted({label for node in asked for label in node.labels})
     missing = next((label for label in sorted(spec.labels) if label not in known), "")
     who = f"node {spec.node!r} has not" if spec.node else "no node has"
-    raise BadSpec(
+    return BadSpec(
         f"labels: {who} all of {', '.join(sorted(spec.labels))}{did_you_mean(missing, known)}; "
         f"{'it has' if spec.node else 'nodes.json knows'}: {', '.join(known) or 'none'}"
     )

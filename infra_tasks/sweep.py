@@ -42,4 +42,5 @@ def _lost_for_good(ledger: Ledger, run_id: str) -> None:
         {"ended_at": time.time()},
         actor="sweep",
         settle_in_s=0,
+        lapsed=True,
     )

@@ -27,7 +27,7 @@ from infra_tasks.sweep import sweep
 from workers.keeping import Keeper
 from workers.minding import Minder
 from workers.orders import orders_for
-from workers.presenting import present
+from workers.presenting import Presentation
 from workers.role import enter
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class Agent:
         self._due = {"renew": 0.0, "sweep": 0.0}
         self._reachable = True
         self._unheld: set[tuple[str, int, str]] = set()
+        self._presentation: Presentation | None = None
 
     def run_once(self, now: float) -> None:
         """Mind the attempts of this node (needs no Redis), then talk to the ledger. `now`: monotonic seconds."""
@@ -78,6 +79,8 @@ class Agent:
     def _talk(self, attempts: list[LiveAttempt], now: float) -> None:
         if self._is_due("renew", now, RENEW_EVERY_S):
             self._renew(attempts)
+        if self._presentation:
+            self._present()
         self._minder.report_ended(attempts)
         self._shipper.turn()
         if self._is_due("sweep", now, SWEEP_EVERY_S):
@@ -107,12 +110,18 @@ class Agent:
             log.error("another machine is already node %s (uuid %s): nothing is run here", me.name, answer["uuid"])
             return
         for one in attempts:
-            wanted = orders_for(answer["attempts"].get(f"{one.token.run}@{one.token.attempt}") or {}, one.folder.record() or {}, sent_at)
-            _order(one, wanted)
+            wish = answer["attempts"].get(f"{one.token.run}@{one.token.attempt}") or {}
+            _order(one, orders_for(wish, one.folder.record() or {}, sent_at))
         if answer["present"]:
-            present(self._ledger, me)
+            self._presentation = self._presentation or Presentation(self._ledger, me)
         elif not answer["safe"]:
             self._look_for_unheld(answer["unheld"] or [])
+
+    def _present(self) -> None:
+        """Say some more of what this node holds; what is cut off by an outage begins anew."""
+        presentation, self._presentation = self._presentation, None
+        if presentation and not presentation.run_once():
+            self._presentation = presentation
 
     def _look_for_unheld(self, unheld: list[dict[str, Any]]) -> None:
         """The ledger knows of claims that this disk does not: twice in a row means that they are gone."""

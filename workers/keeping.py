@@ -6,6 +6,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from infra_tasks.runner.attempt import Attempt
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -29,12 +31,16 @@ class Keeper:
         self._due = now + LOOK_EVERY_S
         oldest = time.time() - keep_days * DAY_S
         for run in self._home.runs.iterdir() if self._home.runs.is_dir() else ():
-            if all(_reported_before(attempt, oldest) for attempt in run.iterdir()):
+            attempts = [one for one in run.iterdir() if one.is_dir()] if run.is_dir() else []
+            if attempts and all(_is_done_with(one, oldest) for one in attempts):
                 shutil.rmtree(run, ignore_errors=True)
 
 
-def _reported_before(attempt: Path, oldest: float) -> bool:
+def _is_done_with(folder: Path, oldest: float) -> bool:
+    """Reported before `oldest`; or never more than a lock that nobody holds, and old."""
     try:
-        return (attempt / "reported").stat().st_mtime < oldest
+        return (folder / "reported").stat().st_mtime < oldest
     except OSError:
-        return False
+        attempt = Attempt(folder)
+        bare = attempt.record() is None and not attempt.is_over() and not attempt.is_locked()
+        return bare and folder.stat().st_mtime < oldest

@@ -1,8 +1,12 @@
-"""Safe mode: the ledger may have forgotten; this node says what it really holds, living attempts and kept ends."""
+"""Safe mode: the ledger may have forgotten; this node says what it really holds, living attempts and kept ends.
+
+There may be many kept ends: a turn presents some of them, so that the agent's other duties go on in between.
+"""
 
 from __future__ import annotations
 
 import logging
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from infra_tasks import live
@@ -16,36 +20,51 @@ if TYPE_CHECKING:
     from infra_tasks.node import ThisNode
     from infra_tasks.settings import Home
 
-AT_ONCE = 100
+# Folders looked at in a turn: a few milliseconds each hundred.
+A_TURN = 300
 
 log = logging.getLogger("infra_tasks.agent")
 
 
-def present(ledger: Ledger, me: ThisNode) -> None:
-    """Tell the ledger everything this node knows; ends it takes are reported again by the next turns."""
-    kept = [one for one in _ended(me.home) if _is_news(ledger, one)]
-    batches = list(_batches([*live.attempts(me.home), *kept])) or [[]]
-    for number, batch in enumerate(batches, 1):
-        said = ledger.claims.present(me.name, me.uuid, [_said(one) for one in batch], done=number == len(batches))
-        for one in batch:
+class Presentation:
+    """One presentation from its beginning to its last word; a new one is made when the ledger asks again."""
+
+    def __init__(self, ledger: Ledger, me: ThisNode) -> None:
+        self._ledger = ledger
+        self._me = me
+        self._batches = _batches(chain(live.attempts(me.home), _ended(me.home)))
+        self._said = 0
+
+    def run_once(self) -> bool:
+        """Present some more; True when all is said. Raises FleetUnreachable: begin anew then."""
+        batch = next(self._batches, None)
+        news = [one for one in batch or () if self._is_news(one)]
+        self._said += len(news)
+        said = self._ledger.claims.present(
+            self._me.name, self._me.uuid, [_said(one) for one in news], done=batch is None
+        )
+        for one in news:
             if one.token.run in [*said["taken"], *said["known"]]:
-                live.enter(me.home, one.token)
-    log.warning("the ledger is in safe mode: presented %d attempts", sum(map(len, batches)))
+                live.enter(self._me.home, one.token)
+        if batch is None:
+            log.warning("the ledger asked what this node holds: presented %d attempts", self._said)
+        return batch is None
+
+    def _is_news(self, one: LiveAttempt) -> bool:
+        if not one.folder.exit_record():
+            return True
+        run = self._ledger.runs.get(one.token.run)
+        return run is None or not (run.final or run.attempt > one.token.attempt)
 
 
 def _ended(home: Home) -> Iterator[LiveAttempt]:
     """Every reported end that is still on this disk, of each run the last."""
     for folder in home.runs.iterdir() if home.runs.is_dir() else ():
-        attempts = sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit())
+        attempts = sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else []
         for attempt in (Attempt(folder / str(number)) for number in attempts[-1:]):
             record = attempt.record()
             if record and attempt.exit_record():
                 yield LiveAttempt(Token(folder.name, record["attempt"], record["claim"]), attempt)
-
-
-def _is_news(ledger: Ledger, one: LiveAttempt) -> bool:
-    run = ledger.runs.get(one.token.run)
-    return run is None or not (run.final or run.attempt > one.token.attempt)
 
 
 def _said(one: LiveAttempt) -> dict[str, Any]:
@@ -60,6 +79,6 @@ _THE_LEDGERS_OWN = frozenset({"state", "attempt", "claim", "cancel", "dispatch",
 
 
 def _batches(attempts: Iterable[LiveAttempt]) -> Iterator[list[LiveAttempt]]:
-    by_token = list({one.token: one for one in attempts}.values())
-    for first in range(0, len(by_token), AT_ONCE):
-        yield by_token[first : first + AT_ONCE]
+    rest = iter(attempts)
+    while batch := list(islice(rest, A_TURN)):
+        yield batch

@@ -106,6 +106,7 @@ class Claims:
             lost=end.lost,
             settle_in_s=settle_in_s,
             survivors=result["survivors"],
+            holder=result["node"],
             lapsed=lapsed or None,
         )
 

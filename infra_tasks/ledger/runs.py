@@ -70,6 +70,11 @@ class Runs:
                     f"{f'idempotency key {key!r}' if key else 'id'} was used for another spec (run {answer['id']}); "
                     "use a new one, or send the same spec"
                 )
+            if one.canvas and answer["id"] != one.id:
+                raise IdempotencyConflict(
+                    f"idempotency key {one.spec.idempotency_key!r} names run {answer['id']}, and what should follow "
+                    "this one (chain, chord, group, link) can no longer be put behind it; use a new key"
+                )
         return [answer["id"] for answer in said]
 
     def get(self, run_id: str) -> Run | None:

@@ -66,6 +66,10 @@ class Attempt:
         except OSError:
             return  # something is there already: it is no longer ours to remove
 
+    def is_over(self) -> bool:
+        """Say whether it was called dead or has ended: nothing starts here any more."""
+        return self.is_buried() or self.exit_record() is not None
+
     def is_locked(self) -> bool:
         """Say whether anybody holds the lock."""
         try:

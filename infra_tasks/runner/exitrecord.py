@@ -31,9 +31,20 @@ def write_exit(folder: str, record: dict[str, Any]) -> None:
         try:
             _write_into_reserve(folder, data)
         except OSError:
+            if _is_there(folder, data):
+                return  # only the disk's own cache could not be emptied: nothing more can be done about that
             time.sleep(TRY_EVERY_S)
         else:
             return
+
+
+def _is_there(folder: str, data: bytes) -> bool:
+    try:
+        fd = os.open(f"{folder}/exit.json", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with os.fdopen(fd, "rb") as file:
+        return file.read() == data
 
 
 def _write_into_reserve(folder: str, data: bytes) -> None:

@@ -266,7 +266,7 @@ class _Shim:
             "outcome": self._stopped or ended,
             "exit_code": code if code is not None and code >= 0 else None,
             "signal": -code if code is not None and code < 0 else None,
-            "started_at": self._started_at,
+            "started_at": self._started_at if self._pid else None,
             "ended_at": time.time(),
             "duration_s": boot_clock() - self._started_boot,
             "survivors": self._survivors,

@@ -60,9 +60,9 @@ def an_old_token_is_not_renewed(kit: Kit) -> None:
     run = kit.submit(node=None)
     kit.claimed(run, "c1")
     kit.finish((run, 1, "c1"), LOST)
-    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run].get("fenced")
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][f"{run}@1"].get("fenced")
     kit.claimed(run, "c2", node="b")
-    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run].get("fenced")
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][f"{run}@1"].get("fenced")
 
 
 def slots_are_not_exceeded(kit: Kit) -> None:

@@ -134,6 +134,8 @@ class Fleet(RuleBasedStateMachine):
     def accept(self, kind: str, options: str) -> None:
         self.made += 1
         wanted = f"r{self.made}"
+        if kind == "keyed":
+            options = "now"  # nothing can be put behind a run that a key names
         run = self.kit.submit(wanted, options=OPTIONS[options], **KINDS[kind])
         assert run == wanted or kind == "keyed"
         self.submitted[run] = (kind, options)
@@ -242,7 +244,7 @@ class Fleet(RuleBasedStateMachine):
         mine = [one for one in self.disk if one.node == node and not one.reported]
         answer = self.kit.renew(node, tuple(one.token for one in mine))
         for one in mine:
-            wish = answer["attempts"].get(one.token[0]) or {}
+            wish = answer["attempts"].get(f"{one.token[0]}@{one.token[1]}") or {}
             if wish.get("fenced") and one.alive:
                 one.ended = {"outcome": "fenced", "started_at": 1.0, "ended_at": 2.0}
             elif wish.get("leased"):

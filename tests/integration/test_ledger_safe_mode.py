@@ -104,7 +104,7 @@ def test_a_forgotten_claim_is_taken_from_the_node_that_holds_it(server: RedisPro
     server.restore_from(tmp_path / "copy")
     server.start()
     answer = kit.renew("a", ((run, 1, "c1"),))
-    assert (answer["safe"], answer["attempts"][run]) == (True, {"unsure": True})
+    assert (answer["safe"], answer["attempts"][f"{run}@1"]) == (True, {"unsure": True})
     assert kit.claim(run, "c2", node="b", attempt=1)["why"] == "safe"
     assert present(kit, held(run, 1, "c1", fields))["taken"] == [run]
     assert kit.claim(run, "c2", node="b", attempt=2)["why"] == "state"
@@ -122,7 +122,7 @@ def test_a_run_the_ledger_has_forgotten_is_restored_whole(kit: Kit, safe: bool) 
     if safe:
         kit.another_server()
     answer = kit.renew("a", ((run, 1, "c1"),))
-    assert (answer["attempts"][run], answer["present"]) == ({"unsure": True}, True)
+    assert (answer["attempts"][f"{run}@1"], answer["present"]) == ({"unsure": True}, True)
     assert kit.finish((run, 1, "c1"), WORKED, fields)["said"] == "safe"
     assert present(kit, held(run, 1, "c1", fields))["taken"] == [run]
     kit.check()
@@ -216,7 +216,7 @@ def test_a_number_that_was_forgotten_is_reported_after_it_was_presented(kit: Kit
     kit.redis.hset(kit.key("counts"), mapping={"QUEUED": 1, "STARTED": 0})
     kit.redis.srem(kit.key("node", "a", "live"), run)
     assert kit.finish((run, 1, "c1"), WORKED, fields)["said"] == "safe"
-    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run] == {"unsure": True}
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][f"{run}@1"] == {"unsure": True}
     assert present(kit, held(run, 1, "c1", fields, ended=True))["taken"] == [run]
     assert kit.finish((run, 1, "c1"), WORKED, fields)["state"] == "SUCCESS"
 

@@ -57,7 +57,7 @@ def test_a_run_of_a_pool_is_given_to_another_node_only_when_its_lease_has_ended(
     kit.sweep()
     assert kit.state(run) == "QUEUED"
     kit.claimed(run, "c2", node="b")
-    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run]["fenced"]
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][f"{run}@1"]["fenced"]
     kit.check()
 
 
@@ -80,7 +80,7 @@ def test_a_pinned_run_has_no_lease(kit: Kit) -> None:
     kit.pass_time(10_000)
     kit.sweep()
     assert kit.state(run) == "STARTED"
-    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][run]["leased"] is False
+    assert kit.renew("a", ((run, 1, "c1"),))["attempts"][f"{run}@1"]["leased"] is False
 
 
 def test_an_outage_of_an_hour_ends_no_lease(kit: Kit) -> None:

@@ -116,3 +116,14 @@ def test_a_label_called_any_is_a_label() -> None:
     assert not serves(pool_queue(["any"]), "x", [])
     with pytest.raises(BadSpec):
         RunSpec.of({"command": "x", "labels": [ANY]})
+
+
+def test_what_only_one_node_can_take_is_pinned_there_and_needs_no_lease():
+    one = {"mac-1": {"ssh": "local", "root": "/r"}}
+    two = {**one, "mac-2": {"ssh": "a@b", "root": "/r", "labels": ["gpu"]}}
+    alone, both = (parse_fleet(json.dumps({"fleet": "f", "nodes": nodes})) for nodes in (one, two))
+    assert submission({"command": ["true"]}, alone).spec.node == "mac-1"
+    assert submission({"command": ["true"], "labels": ["gpu"]}, both).spec.node == "mac-2"
+    assert submission({"command": ["true"]}, both).spec.node is None
+    keyed = {"command": ["true"], "idempotency_key": "k"}
+    assert script_args(submission(keyed, alone))["print"] == script_args(submission(keyed, both))["print"]

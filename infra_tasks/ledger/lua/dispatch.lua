@@ -1,11 +1,11 @@
 -- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its
 -- release, 'later' gives it back for another try after retry_in_s, using one retry.
 -- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause
--- answer: {said = 'ok', spec, project, release} | {said = 'refused', state}
+-- answer: {said = 'ok', spec, project, release, retries_used} | {said = 'refused', state}
 local now, at = tick()
 local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used')
 local function refused() return cjson.encode({said = 'refused', state = r[1]}) end
-local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5]})
+local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5], retries_used = tonumber(r[7]) or 0})
 if guarded(now) then return refused() end
 local mine = r[1] == 'SYNCING' and r[2] == A.dispatch
 if A.move == 'begin' then

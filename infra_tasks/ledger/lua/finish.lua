@@ -4,12 +4,12 @@
 -- retry_in_s: wait this long for the next attempt instead of ending,
 -- lost: 'lost' | 'unstarted' | 'stopped': run it again at once, without using a retry (the field that counts it),
 -- lapsed: said by somebody who is not the holder: only if the lease has ended,
--- settle_in_s: 0 when nobody is about to carry on the canvas, survivors
+-- settle_in_s: 0 when nobody is about to carry on the canvas; survivors, holder (the node that has them)
 -- answer: {said = 'final' | 'retry' | 'requeued' | 'fenced' | 'alive', state, result}; asked again, the same;
 --         {said = 'safe'}: not now (or run or attempt are unknown: writes were lost); present the attempt, then report again
 local now, at = tick()
 local r = get(A.run, 'state', 'attempt', 'claim', 'cancel', 'result', 'claim_node', 'retries_used', 'dispatch', 'lease_until',
-  'told')
+  'told', 'lapsed')
 local state, mine = r[1], r[3] == A.claim and tonumber(r[2]) == A.attempt
 local t = token(A.attempt, A.claim)
 
@@ -22,8 +22,13 @@ local function refused(what)
   return cjson.encode({said = 'fenced', state = state, result = r[5]})
 end
 
+-- Whoever tells it, under whatever token: what could not be killed is still there.
+if A.survivors and A.survivors > 0 and A.holder then
+  redis.call('HSET', key('node', A.holder), 'cordoned', '1', 'cordon_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
+  fleet_event({at = num(at), kind = 'cordoned', node = A.holder, run = A.run, survivors = A.survivors})
+end
 if FINAL[state] then
-  if not mine then return refused('late outcome: ') end
+  if not mine or (r[11] ~= '' and not A.lapsed) then return refused('late outcome: ') end
   return cjson.encode({said = 'final', state = state, result = r[5]})
 end
 if guarded(now) or state == '' then return cjson.encode({said = 'safe', state = state}) end
@@ -32,11 +37,7 @@ if (tonumber(r[2]) or 0) < A.attempt then return cjson.encode({said = 'safe', st
 if not mine then return refused('refused, old token: ') end
 if not held(state, r[8]) then return cjson.encode({said = state == 'RETRY' and 'retry' or 'requeued', state = state}) end
 if A.lapsed and (r[9] == '' or tonumber(r[9]) > now) then return cjson.encode({said = 'alive', state = state}) end
-
-if A.survivors and A.survivors > 0 then
-  redis.call('HSET', key('node', r[6]), 'cordoned', '1', 'cordon_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
-  fleet_event({at = num(at), kind = 'cordoned', node = r[6], run = A.run, survivors = A.survivors})
-end
+if A.lapsed then put(A.run, 'lapsed', '1') end
 -- What was announced before writes were lost is announced again, whatever has been asked since.
 local cancelled = r[10] == 'REVOKED' or (r[10] == '' and r[4] ~= '')
 if cancelled and A.to ~= 'SUCCESS' then

@@ -2,7 +2,7 @@
 -- node, uuid, boot_id, slots, labels (JSON), version, info (JSON), longest_s (longest lost_after_s of its runs),
 -- live[]: {run, attempt, claim}
 -- answer: {said = 'ok', safe, cordoned, present = the node is asked to present its attempts,
---          attempts = {run -> {cancel, timeout_s, leased} | {fenced = true, state} | {unsure = true}},
+--          attempts = {run@attempt -> {cancel, timeout_s, leased} | {fenced = true, state} | {unsure = true}},
 --          unheld[] = {run, attempt, claim} the ledger thinks this node holds but the node did not name}
 --       | {said = 'stranger', uuid}
 local now, at = tick()
@@ -20,7 +20,8 @@ end
 local present = redis.call('SISMEMBER', key('safe'), A.node) == 1 or redis.call('SISMEMBER', key('safe'), '*') == 1
 local attempts, named = {}, {}
 for _, a in ipairs(A.live) do
-  named[a.run] = true
+  local one = a.run .. '@' .. a.attempt
+  named[one .. a.claim] = true
   local r = get(a.run, 'state', 'attempt', 'claim', 'cancel', 'timeout_s', 'lease_until', 'lost_after_s', 'dispatch',
     'told')
   if r[3] == a.claim and tonumber(r[2]) == a.attempt and held(r[1], r[8]) then
@@ -29,22 +30,22 @@ for _, a in ipairs(A.live) do
       put(a.run, 'lease_until', num(till))
       look_at(a.run, till)
     end
-    attempts[a.run] = {cancel = r[4], timeout_s = tonumber(r[5]), leased = r[6] ~= ''}
+    attempts[one] = {cancel = r[4], timeout_s = tonumber(r[5]), leased = r[6] ~= ''}
   elseif r[1] == '' then
     -- Runs are never forgotten while they live: writes were lost, and the node has the record.
-    attempts[a.run] = {unsure = true}
+    attempts[one] = {unsure = true}
     present = true
   elseif safe or (tonumber(r[2]) or 0) < a.attempt then
     -- The ledger may have forgotten, or the claim is on its way: nobody is told to stop on its word.
-    attempts[a.run] = {unsure = true}
+    attempts[one] = {unsure = true}
   else
-    attempts[a.run] = {fenced = true, state = r[1]}
+    attempts[one] = {fenced = true, state = r[1]}
   end
 end
 local unheld = {}
 for _, id in ipairs(redis.call('SMEMBERS', key('node', A.node, 'live'))) do
-  if not named[id] then
-    local r = get(id, 'attempt', 'claim')
+  local r = get(id, 'attempt', 'claim')
+  if not named[id .. '@' .. r[1] .. r[2]] then
     unheld[#unheld + 1] = {run = id, attempt = tonumber(r[1]) or 0, claim = r[2]}
   end
 end

@@ -57,6 +57,10 @@ local function append(lists, name, ...)
 end
 
 local stamp, stamp_at = num(now), num(at)
+-- Safe mode must outlast every lease that may have been given.
+local longest = tonumber(redis.call('HGET', key('epoch'), 'longest')) or 0
+for _, one in ipairs(fresh) do longest = math.max(longest, tonumber(one[1].lost_after_s) or 0) end
+redis.call('HSET', key('epoch'), 'longest', longest)
 for _, one in ipairs(fresh) do
   local r, state = one[1], one[2]
   write(r, state)

@@ -71,13 +71,17 @@ def test_a_second_machine_with_the_same_name_is_refused(own_node, own_book, own_
     )  # fmt: skip
     assert said["said"] == "stranger"
     assert said["uuid"] == json.loads((own_node.home / "node.json").read_text())["uuid"]
-    run_id = own_call(accept, {"command": ["true"]}, {"countdown": 60})
+    sleepers = [own_call(accept, {"command": ["sleep", "300"], "grace_s": 1}) for _ in range(2)]
+    for one in sleepers:
+        eventually(lambda one=one: own_book.runs.peek(one)[0] == "STARTED", 30, "both slots are taken")
+    run_id = own_call(accept, {"command": ["true"]})
     refused = own_book.claims.claim(
         run_id, 1, "c1", node="n1", uuid="another-machine", slots=9, labels=[], actor="stranger"
     )
-    assert refused["said"] == "refused"
-    own_book.runs.cancel(run_id)
-    assert own_call(get, own_call(accept, {"command": ["true"]}))["node"] == "n1"
+    assert (refused["said"], refused["why"]) == ("refused", "stranger")
+    for one in sleepers:
+        own_book.runs.cancel(one, kill=True)
+    assert own_call(get, run_id)["node"] == "n1"
 
 
 def test_a_command_lives_through_down_and_up_and_its_result_arrives_once(own_node, own_call, tmp_path):
@@ -118,38 +122,30 @@ def test_a_command_that_ends_while_the_node_is_down_is_reported_at_the_next_up(o
     assert starts_at(tmp_path / "pids") == [pid]
 
 
-def test_down_kill_ends_the_command_and_the_run_goes_again_after_the_next_up(own_node, own_call, tmp_path):
+def test_down_kill_ends_commands_and_setups_and_their_runs_go_again_after_the_next_up(own_node, own_call, tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "code.txt").write_text("x\n")
+    setup = f"echo x >> {tmp_path}/setups; test -e {tmp_path}/go || sleep 351"
+    own_node.write_fleet(labels=["gpu"], projects={"slow": {"source": str(tmp_path / "source"), "setup": setup}})
     command = (
         f"echo $$ >> {tmp_path}/pids; test $INFRA_ATTEMPT = 2 && exit 0; trap '' TERM; setsid sleep 341 & sleep 342"
     )
-    run_id = own_call(accept, {"command": command, "grace_s": 1})
+    running = own_call(accept, {"command": command, "grace_s": 1})
+    setting_up = own_call(accept, {"command": ["cat", "code.txt"], "project": "slow"})
     eventually(lambda: starts_at(tmp_path / "pids"), 30, "the command runs")
-    down(own_node, "--kill")
-    assert left(own_node, own_call) == own_node.run_processes() == []
-    assert not (own_node.home / "stopping.json").exists()
-    own_node.up()
-    result = own_call(get, run_id)
-    assert (result["state"], result["attempt"]) == ("SUCCESS", 2)
-    assert len(starts_at(tmp_path / "pids")) == 2
-
-
-def test_down_kill_does_not_wait_for_the_setup_of_a_project(own_node, own_call, tmp_path):
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / "code.txt").write_text("x\n")
-    slow = {
-        "source": str(tmp_path / "source"),
-        "setup": f"echo x >> {tmp_path}/setups; test -e {tmp_path}/go || sleep 351",
-    }
-    own_node.write_fleet(labels=["gpu"], projects={"slow": slow})
-    run_id = own_call(accept, {"command": ["cat", "code.txt"], "project": "slow"})
-    eventually((tmp_path / "setups").exists, 60, "its setup runs")
+    eventually((tmp_path / "setups").exists, 60, "the setup runs")
     began = time.monotonic()
     down(own_node, "--kill")
     assert time.monotonic() - began < 30
+    assert left(own_node, own_call) == own_node.run_processes() == []
     assert not [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == ["sleep", "351"]]
+    assert not (own_node.home / "stopping.json").exists()
     (tmp_path / "go").touch()
     own_node.up()
-    assert own_call(get, run_id)["stdout_tail"] == "x\n"
+    result = own_call(get, running)
+    assert (result["state"], result["attempt"]) == ("SUCCESS", 2)
+    assert len(starts_at(tmp_path / "pids")) == 2
+    assert own_call(get, setting_up)["stdout_tail"] == "x\n"
 
 
 def test_down_without_a_watcher_says_so_and_nothing_is_left(own_node, own_call):

@@ -48,10 +48,7 @@ def report(
         attempt.note_report()
         live.leave(home, token)
         return {"said": "fenced", "state": ""}
-    spec = RunSpec.from_json(fields["spec"])
-    end = outcome.ending(
-        exit_record, spec, {name: int(fields.get(name) or 0) for name in ("retries_used", "lost", "unstarted")}
-    )
+    end = ending_of(exit_record, fields)
     answer = tell(
         ledger,
         token,
@@ -67,9 +64,27 @@ def report(
         settle_in_s=CARRIED_ON_WITHIN_S if waited_for else 0,
     )
     if answer["said"] != "safe":
+        if answer["said"] == "final" and answer["state"] != end.to:
+            attempt.note_state(answer["state"])
         attempt.note_report()
         live.leave(home, token)
     return answer
+
+
+def ending_of(exit_record: Mapping[str, Any], fields: Mapping[str, Any]) -> Ending:
+    """Return what an exit record comes to for a run with these fields, as they were when it was claimed."""
+    counts = {name: int(fields.get(name) or 0) for name in ("retries_used", "lost", "unstarted")}
+    return outcome.ending(exit_record, RunSpec.from_json(fields["spec"]), counts)
+
+
+def told_state(attempt: Attempt, fields: Mapping[str, Any]) -> str | None:
+    """Return the final state that was announced for a reported attempt: it must be announced again, never another."""
+    exit_record = attempt.exit_record()
+    if not attempt.was_reported() or exit_record is None:
+        return None
+    end = ending_of(exit_record, fields)
+    goes_on = end.retry_in_s is not None or end.lost
+    return attempt.noted_state() or (None if goes_on else end.to.value)
 
 
 def tell(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra_tasks import live
 from infra_tasks.live import LiveAttempt, Token
+from infra_tasks.report import told_state
 from infra_tasks.runner.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -71,6 +72,8 @@ def _said(one: LiveAttempt) -> dict[str, Any]:
     record = one.folder.record() or {}
     fields = {name: value for name, value in (record.get("fields") or {}).items() if name not in _THE_LEDGERS_OWN}
     said = {**one.token._asdict(), "ended": one.folder.exit_record() is not None}
+    if fields and (told := told_state(one.folder, fields)):
+        said["told"] = told
     return {**said, "fields": fields} if fields else said
 
 

@@ -133,7 +133,7 @@ class Building:
             return True
         right = untouched and may_link and before.mode & 0o7777 == mode and before.inode not in self._inodes
         if right and link(there, here):
-            return self._note_link(here, before, entry, facts)
+            return self._note_link(here, before, entry)
         if not copy_checked(there, here, mode, entry.sha256):
             return False
         self.rows[entry.path] = row(self.tree, entry.path)
@@ -143,12 +143,11 @@ class Building:
         self._clones = self._clones and clone(there, here, mode)
         return self._clones
 
-    def _note_link(self, here: str, before: Row, entry: Entry, facts: known.Facts) -> bool:
+    def _note_link(self, here: str, before: Row, entry: Entry) -> bool:
         after = row(self.tree, entry.path)
         if (after.inode, after.size, after.mtime_ns) != (before.inode, before.size, before.mtime_ns):
             os.unlink(here)
             return False
-        facts[after.inode] = known.fact(after, entry.sha256)
         self._inodes.add(after.inode)
         self.rows[entry.path] = after
         return True

@@ -133,6 +133,18 @@ class Attempt:
         except OSError:
             write_json(self.path, "reported", {"at": time.time()})
 
+    def note_state(self, state: str) -> None:
+        """Leave `told.json`: the final state the ledger gave, where the exit record alone says another one."""
+        write_json(self.path, "told.json", {"state": state})
+
+    def noted_state(self) -> str | None:
+        """Return the state of `told.json`, if it is there."""
+        return (read_json(self._file("told.json")) or {}).get("state")
+
+    def was_reported(self) -> bool:
+        """Say whether the ledger knew the end once."""
+        return os.path.exists(self._file("reported"))  # noqa: PTH110  no pathlib in a shim
+
     def was_started(self) -> bool:
         """Say whether a shim was about to start the command, or did."""
         return os.path.exists(self._file("started.json"))  # noqa: PTH110  no pathlib in a shim

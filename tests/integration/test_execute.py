@@ -17,7 +17,9 @@ from infra_tasks.execute import Executor
 from infra_tasks.live import Token
 from infra_tasks.model.run import Reason, State
 from infra_tasks.node import NodeHere
+from infra_tasks.report import report
 from infra_tasks.runner.attempt import Attempt
+from infra_tasks.runner.exitrecord import write_exit
 from infra_tasks.runner.launch import Zygote
 from infra_tasks.settings import Home
 from infra_tasks.submit import submit
@@ -150,3 +152,23 @@ def test_what_arrives_after_the_lease_was_given_up_is_kept_and_survivors_cordon_
     assert kit.runs.events(run)[-1].cause == "late outcome: exit code 0"
     assert next(node for node in kit.nodes.all() if node.name == "a").cordoned
     kit.close()
+
+
+def test_an_announced_end_is_presented_as_it_was_announced(rig: Rig):
+    from infra_tasks.report import told_state
+
+    plain, cancelled = rig.submit(command=["false"]), rig.submit(command=["false"])
+    rig.executor.follow(plain)
+    attempt = Attempt(rig.home.attempt(plain, 1))
+    assert told_state(attempt, (attempt.record() or {})["fields"]) == State.FAILURE
+    claim, other = rig.ledger.claims.claim, Attempt(rig.home.attempt(cancelled, 1))
+    token = Token(cancelled, 1, "c")
+    fields = claim(*token, node="n1", uuid=rig.here.current().uuid, slots=2, labels=[], actor="t")["fields"]
+    rig.ledger.runs.cancel(cancelled)
+    fd = other.take_lock()
+    assert fd is not None
+    other.write_record({**(attempt.record() or {}), **token._asdict(), "fields": fields})
+    write_exit(other.path, {**(attempt.exit_record() or {}), **token._asdict()})
+    os.close(fd)
+    answer = report(rig.home, rig.ledger, token, other, actor="t", waited_for=False)
+    assert (answer["state"], told_state(other, fields)) == (State.REVOKED, State.REVOKED)

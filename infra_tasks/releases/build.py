@@ -69,7 +69,6 @@ class Building:
         self._shelf = shelf
         self._asking = asking
         self._clones = True
-        self._inodes: set[int] = set()
         self._make_folders(list(entries))
 
     def _make_folders(self, entries: list[Entry]) -> None:
@@ -124,14 +123,17 @@ class Building:
                     yield wanted[path]
 
     def _take_one(self, there: str, here: str, entry: Entry, facts: known.Facts, *, may_link: bool) -> bool:
-        """Link or clone a file nobody touched since its content was read; copy and check any other."""
+        """Link or clone a file nobody touched since its content was read; copy and check any other.
+
+        A link made here counts as a touch, so that two files of one release never share an inode.
+        """
         mode = sealed(entry)
         before = row_of(entry.path, os.lstat(there))
         untouched = known.holds(facts, before, entry.sha256)
         if untouched and self._clone(there, here, mode):
             self.rows[entry.path] = row(self.tree, entry.path)
             return True
-        right = untouched and may_link and before.mode & 0o7777 == mode and before.inode not in self._inodes
+        right = untouched and may_link and before.mode & 0o7777 == mode
         if right and link(there, here):
             return self._note_link(here, before, entry)
         if not copy_checked(there, here, mode, entry.sha256):
@@ -148,7 +150,6 @@ class Building:
         if (after.inode, after.size, after.mtime_ns) != (before.inode, before.size, before.mtime_ns):
             os.unlink(here)
             return False
-        self._inodes.add(after.inode)
         self.rows[entry.path] = after
         return True
 

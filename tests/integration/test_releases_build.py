@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 from waiting import eventually
-from yard import Yard, content, end, tree
+from yard import Yard, content, end, spoil, tree
 
 from infra_tasks import releases
 from infra_tasks.errors import NamesCollide, ReleaseDamaged, ReleaseError, SourceChanging, SourceUnreadable
-from infra_tasks.releases import build, copying, supply
+from infra_tasks.releases import build, copying, locks, supply
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 
@@ -228,8 +228,34 @@ def test_of_two_builders_of_one_release_one_builds_and_the_other_waits(yard):
 
 
 def waits_for(pid, path):
+    if not Path("/proc/locks").exists():
+        return True  # a Mac does not say who waits: the answer of the second builder must do
     with Path("/proc/locks").open() as locks:
         return any("->" in line and f" {pid} " in line and f":{path.stat().st_ino} " in line for line in locks)
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_is_no_lock(yard, monkeypatch):
+    place = yard.root / "lock"
+    real = locks.fcntl.flock
+
+    def remove_and_lock(fd, how):
+        monkeypatch.setattr(locks.fcntl, "flock", real)
+        place.unlink()
+        real(fd, how)
+
+    monkeypatch.setattr(locks.fcntl, "flock", remove_and_lock)
+    with locks.held(place) as fd:
+        assert os.path.samestat(os.fstat(fd), place.stat())
+        with locks.held(place, locks.EXCLUSIVE | locks.AT_ONCE) as other:
+            assert other is None
+
+
+def test_files_of_one_release_never_share_an_inode(yard):
+    yard.ensure()
+    yard.write(copy="one", copy2="one")
+    release = yard.ensure()
+    assert release.brought.files == 0
+    assert len({(release.path / name).stat().st_ino for name in ("a", "copy", "copy2")}) == 3
 
 
 def test_many_builders_of_many_releases_at_once_end_right(yard):
@@ -301,6 +327,41 @@ def test_what_a_carrier_did_not_check_is_read_again(yard):
     with pytest.raises(ReleaseDamaged, match="'a' did not arrive as it was sent"):
         releases.ensure_release(yard.home, "p", taken.digest, carrier=Liar(yard.source))
     assert not (yard.shelf / taken.digest).exists()
+
+
+@pytest.fixture
+def at_the_end_of_a_build(monkeypatch):
+    """Have something done to the tree that is built, right before it is looked at for the last time."""
+
+    real = build.known.tick_over
+
+    def do(what):
+        def meanwhile(folder, ctime_ns):
+            real(folder, ctime_ns)
+            for tree_ in folder.glob(".building-*"):
+                what(tree_)
+
+        monkeypatch.setattr(build.known, "tick_over", meanwhile)
+
+    return do
+
+
+def test_a_tree_that_is_changed_while_it_is_built_gets_no_name(yard, at_the_end_of_a_build):
+    at_the_end_of_a_build(lambda tree_: spoil(tree_ / "a", "0ne"))
+    with pytest.raises(ReleaseDamaged, match="'a' was changed while"):
+        yard.ensure()
+    at_the_end_of_a_build(lambda tree_: (tree_ / "extra").write_text(""))
+    yard.write(a="new")
+    with pytest.raises(ReleaseDamaged, match="added to the release"):
+        yard.ensure()
+    assert [item for item in yard.shelf.iterdir() if item.is_dir()] == []
+
+
+def test_a_link_somebody_makes_to_a_shared_file_meanwhile_is_no_change(yard, at_the_end_of_a_build):
+    at_the_end_of_a_build(lambda tree_: (yard.root / "other-name").hardlink_to(tree_ / "a"))
+    release = yard.ensure()
+    assert tree(release.path) == tree(yard.code)
+    assert yard.ensure(release.digest, alone=True).damaged == ()
 
 
 def test_prune_keeps_the_ones_used_last_and_whatever_is_held(yard):

@@ -202,7 +202,32 @@ def test_an_unchanged_tree_is_not_read_again_and_a_changed_file_is_read_alone(ya
     assert {yard.snapshot().hashed_files for _ in range(1)} == {1}
 
 
-def test_an_edit_of_the_same_size_in_the_same_moment_is_seen(yard):
+def at(yard, moment_ns):
+    """Take a snapshot by a clock that stands at a moment."""
+    return releases.snapshot(yard.home, "p", yard.source, now_ns=lambda: moment_ns)
+
+
+def test_a_hash_taken_within_a_tick_of_the_last_change_is_not_kept(yard):
+    # An edit later in this tick shows the same size and the same times: stat could never tell.
+    changed_ns = max((yard.code / name).stat().st_ctime_ns for name in ("a", "sub/b"))
+    assert at(yard, changed_ns).hashed_files == 2
+    assert at(yard, changed_ns).hashed_files == 2
+    assert at(yard, changed_ns + 10_000_000_000).hashed_files == 2
+    assert at(yard, changed_ns).hashed_files == 0
+
+
+def test_an_edit_of_the_same_size_with_its_mtime_put_back_is_seen_also_by_a_hash_that_was_kept(yard):
+    was = (yard.code / "a").stat()
+    kept = at(yard, was.st_ctime_ns + 10_000_000_000)
+    assert at(yard, was.st_ctime_ns).hashed_files == 0
+    (yard.code / "a").write_text("ONE")
+    os.utime(yard.code / "a", ns=(was.st_atime_ns, was.st_mtime_ns))
+    now = (yard.code / "a").stat()
+    assert (now.st_size, now.st_mtime_ns, now.st_ino) == (was.st_size, was.st_mtime_ns, was.st_ino)
+    assert yard.snapshot().digest != kept.digest
+
+
+def test_edits_of_the_same_size_one_right_after_the_other_are_all_seen(yard):
     digests = set()
     for letter in "abcdefghij":
         place = yard.put("a", letter * 100)

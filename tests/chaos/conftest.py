@@ -1,4 +1,4 @@
-"""A whole node per test file, and per test a file for the effects of its commands."""
+"""One whole node, mended by its own watcher between the tests that break it; per test a file for effects."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from effects import Caller, Effects
-from whole_node import WholeNode
+from waiting import eventually
+from whole_node import ROLES, WholeNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from infra_tasks.ledger import Ledger
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
     """A node with two slots."""
     one = WholeNode(tmp_path_factory.mktemp("node"))
@@ -24,6 +25,14 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
     finally:
         print(one.logs())  # noqa: T201  shown when a test fails
         one.close()
+
+
+@pytest.fixture(autouse=True)
+def _whole(node: WholeNode) -> None:
+    """Begin with every role alive, whatever the test before left."""
+    if not node.watcher_pid():
+        node.up()
+    eventually(lambda: all(node.role_pid(role) for role in ROLES), 60, "every role lives")
 
 
 @pytest.fixture
@@ -41,14 +50,14 @@ def effects(tmp_path: Path) -> Effects:
 
 @pytest.fixture
 def call(node: WholeNode, tmp_path: Path) -> Iterator[Callable[..., Caller]]:
-    """Start a caller: submits its specs and waits, in a process of its own."""
+    """Start a caller: submits its specs (if none are given, later) and waits, in a process of its own."""
     callers: list[Caller] = []
 
     def start(*specs: dict[str, Any]) -> Caller:
         folder = tmp_path / f"caller{len(callers)}"
         folder.mkdir()
-        callers.append(Caller(node, specs, folder))
-        return callers[-1]
+        callers.append(Caller(node, folder))
+        return callers[-1].submit(*specs) if specs else callers[-1]
 
     yield start
     for caller in callers:

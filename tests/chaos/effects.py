@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from whole_node import WholeNode
 
 HERE = Path(__file__).parent
@@ -60,8 +58,8 @@ class Effects:
 class Caller:
     """A process that submits specs and waits for their results all the time."""
 
-    def __init__(self, node: WholeNode, specs: Sequence[dict[str, Any]], folder: Path) -> None:
-        self._count = len(specs)
+    def __init__(self, node: WholeNode, folder: Path) -> None:
+        self._count = 0
         self._said = folder / "caller.out"
         self._complained = folder / "caller.err"
         with self._said.open("w") as out, self._complained.open("w") as err:
@@ -73,19 +71,25 @@ class Caller:
                 stderr=err,
                 text=True,
             )
+        eventually(self._lines, 60, "the caller is ready")
+
+    def submit(self, *specs: dict[str, Any]) -> Caller:
+        """Have it submit these, once; returns at once."""
+        self._count = len(specs)
         assert self._process.stdin
         self._process.stdin.write(json.dumps(list(specs)))
         self._process.stdin.close()
+        return self
 
     def accepted(self) -> list[str]:
         """Return the ids of the runs that were accepted up to now."""
-        return self._lines()[: self._count]
+        return self._lines()[1 : 1 + self._count]
 
     def results(self, within_s: float = 100) -> list[dict[str, Any]]:
         """Return the results in order, once all are there."""
         eventually(lambda: self._process.poll() is not None, within_s, "the caller has all its results")
         assert self._process.returncode == 0, self._complained.read_text()
-        return [json.loads(line) for line in self._lines()[self._count :]]
+        return [json.loads(line) for line in self._lines()[1 + self._count :]]
 
     def close(self) -> None:
         self._process.kill()

@@ -83,3 +83,5 @@ def test_what_runs_ends_and_what_waits_starts_although_the_disk_was_full_meanwhi
     assert [one["state"] for one in waiting.results()] == ["SUCCESS"] * 3
     assert sorted(one.run for one in effects.stamps("start")) == sorted([*running.accepted(), *waiting.accepted()])
     assert not list((node.home / "live").iterdir())
+    assert "a turn of the agent failed" not in (node.home / "logs" / "agent.log").read_text()
+    assert "Traceback" not in (node.home / "logs" / "worker.log").read_text()

@@ -28,9 +28,9 @@ def test_a_run_whose_hint_died_with_a_stopped_worker_runs(
     where: dict[str, str], node: WholeNode, effects: Effects, call: Callable[..., Caller]
 ):
     worker = eventually(lambda: node.role_pid("worker"), 30, "the worker lives")
-    assert worker
-    os.kill(worker, signal.SIGSTOP)
-    caller = call({"command": effects.command(), **where})
+    caller = call()
+    os.kill(worker, signal.SIGSTOP)  # it waits for a hint: Redis hands it one within the next second
+    caller.submit({"command": effects.command(), **where})
     eventually(caller.accepted, 30, "it is accepted")
     os.kill(worker, signal.SIGKILL)
     assert [(one["state"], one["attempt"]) for one in caller.results()] == [("SUCCESS", 1)]

@@ -35,7 +35,7 @@ def state(node, run_id):
 def down(node, *how):
     said = node.python("-m", "workers.watcher", "--down", *how, within_s=120)
     assert said.returncode == 0, said
-    assert node.watcher_pid() is None
+    eventually(lambda: node.watcher_pid() is None, 10, "the watcher, which let go of its lock, is gone")
 
 
 def left(node, call):

@@ -108,6 +108,8 @@ def run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Look at the run this hint speaks of. Celery calls this on a node; users call `run_spec.delay(spec)`."""
     run_id = self.request.id
     if RunTask.executor is None:
+        _become_executor()  # Celery says nothing when that failed at the start of this child: try again, and be heard
+    if RunTask.executor is None:
         return _adopt_foreign(self.request, args, kwargs)
     verdict = RunTask.executor.follow(run_id)
     if verdict.said == "unknown":

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from infra_tasks import releases
-from infra_tasks.errors import ReleaseError
+from infra_tasks.errors import ReleaseError, SourceChanging
 from infra_tasks.model.run import Reason
 from infra_tasks.model.spec import RunSpec, retry_delay_s
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from infra_tasks.node import ThisNode
 
 RENEW_EVERY_S = 10.0
+# A source that is edited all the time is given up after so many tries.
+SNAPSHOTS = 5
 
 log = logging.getLogger(__name__)
 
@@ -40,11 +43,21 @@ def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
 
 
 def deploy(me: ThisNode, project: str) -> str:
-    """Take a snapshot of a project and make sure this node holds it verified; return its digest."""
+    """Take a snapshot of a project and make sure this node holds it verified; return its digest.
+
+    Somebody may save a file between the snapshot and the copy: a newer snapshot is taken then.
+    """
     known = me.fleet.projects.get(project)
     if known is None:
         raise ReleaseError(f"project {project!r} is no longer in nodes.json")
     source = releases.Source(Path(known.source).expanduser(), tuple(known.exclude))
+    for _ in range(SNAPSHOTS - 1):
+        with suppress(SourceChanging):
+            return _brought(me, project, source)
+    return _brought(me, project, source)
+
+
+def _brought(me: ThisNode, project: str, source: releases.Source) -> str:
     taken = releases.snapshot(me.home, project, source)
     releases.ensure_release(me.home, project, taken.digest, source=source)
     return taken.digest

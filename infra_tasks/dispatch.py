@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, Self
 
 from infra_tasks import releases
-from infra_tasks.errors import ReleaseError, SourceChanging
+from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging
 from infra_tasks.model.run import Reason
 from infra_tasks.model.spec import RunSpec, retry_delay_s
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 RENEW_EVERY_S = 10.0
 # A source that is edited all the time is given up after so many tries.
 SNAPSHOTS = 5
+# A release that is being set up may be so for half an hour: the run's own node waits for that, not its dispatcher.
+BUSY_PATIENCE_S = 3.0
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +62,11 @@ def deploy(me: ThisNode, project: str) -> str:
 
 def _brought(me: ThisNode, project: str, source: releases.Source) -> str:
     taken = releases.snapshot(me.home, project, source)
-    releases.ensure_release(me.home, project, taken.digest, source=source)
+    patience = time.monotonic() + BUSY_PATIENCE_S
+    with suppress(ReleaseBusy):
+        releases.ensure_release(
+            me.home, project, taken.digest, source=source, wanted=lambda: time.monotonic() < patience
+        )
     return taken.digest
 
 

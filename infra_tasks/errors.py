@@ -17,6 +17,7 @@ InfraError                  a person can do something about it; the message says
     SourceChanging          the tree changed while it was read
     NamesCollide            two paths fall together on the node's disk
     ReleaseDamaged          the tree on the node is not the recorded one, and could not be mended
+    ReleaseBusy             somebody else works on it, and waiting for that was not wanted
     SetupFailed             the project's setup command failed
   LeaseLost                 the fencing token is refused: somebody else owns the run now
   AlreadyRunning            a watcher holds this root
@@ -121,6 +122,10 @@ class NamesCollide(ReleaseError):
 
 class ReleaseDamaged(ReleaseError):
     """The tree on the node is not the recorded one, and could not be mended."""
+
+
+class ReleaseBusy(ReleaseError):
+    """Somebody builds, mends or sets the release up, and waiting for that was not wanted (any more)."""
 
 
 class SetupFailed(ReleaseError):

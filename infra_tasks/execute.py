@@ -189,7 +189,7 @@ class Executor:
         except SetupFailed as error:
             return _fail(attempt, record, _ordered(attempt) or "start_failed", str(error))
         except ReleaseError as error:
-            return _fail(attempt, record, "sync_failed", str(error))
+            return _fail(attempt, record, _ordered(attempt) or "sync_failed", str(error))
         except OSError as error:
             return _fail(attempt, record, "lost", f"its folder cannot be written: {error}")
         record |= {

@@ -6,10 +6,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import ReleaseDamaged, SourceChanging
+from infra_tasks.errors import ReleaseBusy, ReleaseDamaged, SourceChanging
 from infra_tasks.releases.build import build
 from infra_tasks.releases.layout import Release, Shelf
-from infra_tasks.releases.locks import SHARED, held, take
+from infra_tasks.releases.locks import SHARED, held_while, take
 from infra_tasks.releases.prune import sweep_leftovers
 from infra_tasks.releases.snapshot import recall, snapshot
 from infra_tasks.releases.supply import LocalCarrier
@@ -17,6 +17,8 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import verify
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from infra_tasks.model.manifest import Manifest
     from infra_tasks.releases.layout import Source
     from infra_tasks.releases.supply import Carrier
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
 
 
 def ensure_release(
-    home: Home, project: str, digest: str, *, source: Source | None = None, carrier: Carrier | None = None
+    home: Home,
+    project: str,
+    digest: str,
+    *,
+    source: Source | None = None,
+    carrier: Carrier | None = None,
+    wanted: Callable[[], bool] | None = None,
 ) -> Release:
     """Return the release with this digest, verified now; build it if it is not here.
 
@@ -32,7 +40,8 @@ def ensure_release(
     is. Files come from other releases of the project, else from `carrier`, else from `source`. Asked for twice at once,
     one builds and the other waits. `damaged` in the answer means: something runs in it, use a private copy.
 
-    Raises ReleaseError and its kinds; SourceChanging if the source is no longer what the digest says: snapshot again.
+    Raises ReleaseError and its kinds; ReleaseBusy if somebody still builds, mends or sets it up when it is not `wanted`
+    any more; SourceChanging if the source is no longer what the digest says: snapshot again.
     """
     shelf = Shelf(home, project)
     if carrier is None and source is not None:
@@ -43,8 +52,13 @@ def ensure_release(
         with suppress(FileNotFoundError):
             if release.path.is_dir():
                 _touch(release)
-                return verify(release, carrier)
-        with said_of(f"the release {digest[:12]} cannot be built", shelf.releases), held(shelf.work(digest)):
+                return verify(release, carrier, wanted)
+        with (
+            said_of(f"the release {digest[:12]} cannot be built", shelf.releases),
+            held_while(wanted, shelf.work(digest)) as work,
+        ):
+            if work is None:
+                raise ReleaseBusy(f"the release {digest[:12]} of {project} is being built, mended or set up")
             if not release.path.is_dir():
                 manifest = _manifest(home, shelf, digest, source)
                 sweep_leftovers(shelf)

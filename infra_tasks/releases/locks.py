@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 SHARED = fcntl.LOCK_SH
 EXCLUSIVE = fcntl.LOCK_EX
 AT_ONCE = fcntl.LOCK_NB
+# How often whoever waits for a lock looks whether it is still wanted.
+LOOK_EVERY_S = 0.1
 
 
 def take(path: Path, how: int) -> int | None:
@@ -39,6 +42,18 @@ def _is_still(fd: int, path: Path) -> bool:
     with suppress(FileNotFoundError):
         return os.path.samestat(os.fstat(fd), path.stat())
     return False
+
+
+@contextmanager
+def held_while(wanted: Callable[[], bool] | None, path: Path) -> Iterator[int | None]:
+    """Hold a lock as soon as it is free. Yields None once that is not wanted any more (None: always wanted)."""
+    how = EXCLUSIVE if wanted is None else EXCLUSIVE | AT_ONCE
+    while True:
+        with held(path, how) as lock:
+            if lock is not None or wanted is None or not wanted():
+                yield lock
+                return
+        time.sleep(LOOK_EVERY_S)
 
 
 @contextmanager

@@ -39,15 +39,16 @@ def take_place(
     setup_timeout_s: float = LIMIT_S,
     setup_env: Mapping[str, str] | None = None,
     private: bool = False,
-    wanted: Callable[[], bool] = lambda: True,
+    wanted: Callable[[], bool] | None = None,
 ) -> Place:
     """Ensure, set up and hold a release; make `copy_into` a private copy if that is wanted, or the release is damaged.
 
-    A setup that is not `wanted` any more is ended. Raises ReleaseError and its kinds; nothing is held then.
+    What is not `wanted` any more is not waited for, and its setup is ended. Raises ReleaseError and its kinds; nothing
+    is held then.
     """
     if carrier is None and source is not None:
         carrier = LocalCarrier(source)
-    release = ensure_release(home, project, digest, source=source, carrier=carrier)
+    release = ensure_release(home, project, digest, source=source, carrier=carrier, wanted=wanted)
     run_setup(release, setup, limit_s=setup_timeout_s, env=setup_env, carrier=carrier, wanted=wanted)
     fd = hold(release)
     try:

@@ -6,15 +6,14 @@ import os
 import stat
 import subprocess
 import sys
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from infra_tasks.errors import ReleaseDamaged, ReleaseError, SetupFailed
 from infra_tasks.releases import setup_guard
 from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_FOLDER
-from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held
+from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held, held_while
 from infra_tasks.releases.mend import mend
 from infra_tasks.releases.removing import remove_tree
 from infra_tasks.releases.setup_record import SetupRecord, forget, record, recorded
@@ -23,7 +22,7 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import inspect, make_right
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from infra_tasks.model.manifest import Manifest
     from infra_tasks.releases.layout import Release, Shelf
@@ -47,7 +46,7 @@ def run_setup(
     limit_s: float = LIMIT_S,
     env: Mapping[str, str] | None = None,
     carrier: Carrier | None = None,
-    wanted: Callable[[], bool] = lambda: True,
+    wanted: Callable[[], bool] | None = None,
 ) -> Release:
     """Return the release with its setup done: before, by somebody else meanwhile, or now.
 
@@ -62,7 +61,8 @@ def run_setup(
     words = command if isinstance(command, str) else list(command)
     if _is_done(shelf, digest, words):
         return release
-    with _turn(shelf.work(digest), wanted) as work, said_of(f"the setup of {release.project} cannot run", shelf.root):
+    what = f"the setup of {release.project} cannot run"
+    with held_while(wanted, shelf.work(digest)) as work, said_of(what, shelf.root):
         if work is None:
             raise SetupFailed(f"the setup of {release.project} is not wanted any more")
         if _is_done(shelf, digest, words):
@@ -77,17 +77,6 @@ def run_setup(
     return release
 
 
-@contextmanager
-def _turn(path: Path, wanted: Callable[[], bool]) -> Iterator[int | None]:
-    """Hold a lock as soon as it is free; None when that is not wanted any more."""
-    while True:
-        with held(path, EXCLUSIVE | AT_ONCE) as lock:
-            if lock is not None or not wanted():
-                yield lock
-                return
-        time.sleep(LOOK_EVERY_S)
-
-
 def _is_done(shelf: Shelf, digest: str, command: str | list[str]) -> bool:
     done = recorded(shelf, digest)
     return done is not None and done.command == command
@@ -97,7 +86,12 @@ class _Setup:
     """One try to set a release up. Nobody else builds, mends or runs in it: we hold the work lock."""
 
     def __init__(
-        self, shelf: Shelf, digest: str, command: str | list[str], carrier: Carrier | None, wanted: Callable[[], bool]
+        self,
+        shelf: Shelf,
+        digest: str,
+        command: str | list[str],
+        carrier: Carrier | None,
+        wanted: Callable[[], bool] | None,
     ) -> None:
         self._shelf = shelf
         self._digest = digest
@@ -136,7 +130,7 @@ class _Setup:
             start_new_session=True,
             pass_fds=(work,),
         )
-        while self._wanted():
+        while self._wanted is None or self._wanted():
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(LOOK_EVERY_S)
         process.terminate()

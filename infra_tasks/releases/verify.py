@@ -9,11 +9,11 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import ReleaseDamaged, ReleaseError
+from infra_tasks.errors import ReleaseBusy, ReleaseDamaged, ReleaseError
 from infra_tasks.model.manifest import Entry, Manifest, by_path
 from infra_tasks.releases import known, sidecar
 from infra_tasks.releases.layout import SEALED_FOLDER, Release
-from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held
+from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held, held_while
 from infra_tasks.releases.mend import mend
 from infra_tasks.releases.reading import Changing, hash_file
 from infra_tasks.releases.setup_record import products
@@ -23,7 +23,7 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.walk import Row, fingerprint, look
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.supply import Carrier
@@ -44,16 +44,19 @@ class Findings:
         return tuple(f"{path!r} {what}" for what, paths in said for path in paths)
 
 
-def verify(release: Release, carrier: Carrier | None = None) -> Release:
+def verify(release: Release, carrier: Carrier | None = None, wanted: Callable[[], bool] | None = None) -> Release:
     """Return the release, right again if it was not; with `damaged` if it cannot be mended while something runs in it.
 
     A tree nobody touched costs a stat walk. `carrier` brings files no other release here has. Raises ReleaseDamaged if
-    it cannot be mended at all, FileNotFoundError if there is no such tree.
+    it cannot be mended at all, FileNotFoundError if there is no such tree, ReleaseBusy if somebody still works on it
+    when it is not `wanted` any more.
     """
     if _untouched(release.shelf, release.digest):
         return release
     shelf, digest = release.shelf, release.digest
-    with held(shelf.work(digest)):
+    with held_while(wanted, shelf.work(digest)) as work:
+        if work is None:
+            raise ReleaseBusy(f"the release {digest[:12]} of {shelf.project} is being built, mended or set up")
         if _untouched(shelf, digest):
             return release
         with said_of(f"the release {digest[:12]} cannot be checked", shelf.releases):

@@ -65,6 +65,18 @@ class RedisProcess:
         except redis.RedisError:
             return False
 
+    def waited_for(self, key: str) -> bool:
+        """Say whether somebody has subscribed to a key and then looked whether it is there."""
+        with redis.Redis(port=self.port, socket_timeout=2) as client:
+            done = [one["cmd"] for one in client.client_list()]
+            return bool(client.pubsub_channels(key)) and "get" in done
+
+    def put(self, key: str, text: str) -> None:
+        """Write a value and announce it, as the script that ends a run does."""
+        with redis.Redis(port=self.port, socket_timeout=2) as client:
+            client.set(key, text)
+            client.publish(key, text)
+
     def kill(self) -> None:
         if self.process:
             self.process.kill()

@@ -30,6 +30,14 @@ def configuration() -> dict[str, Any]:
     if settings.role() == "worker":
         # A hint that got lost with its worker is the sweep's business: two writes less for each.
         transport_options["ack_emulation"] = False
+    elif settings.role() == "control":
+        # What it has taken and not finished stands under its own name: the next one takes it up at once.
+        mine = f"unacked.control.{settings.role_node()}"
+        transport_options |= {
+            "unacked_key": mine,
+            "unacked_index_key": f"{mine}.index",
+            "unacked_mutex_key": f"{mine}.mutex",
+        }
     return {
         "broker_url": url,
         "result_backend": f"infra_tasks.backend:LedgerBackend+{url}",
@@ -50,7 +58,7 @@ def configuration() -> dict[str, Any]:
         "worker_send_task_events": True,
         "worker_hijack_root_logger": True,
         "worker_enable_remote_control": True,
-        "task_acks_late": False,
+        "task_acks_late": settings.role() == "control",
         "task_default_queue": FOREIGN,
         "task_track_started": False,
         "task_serializer": "json",

@@ -115,3 +115,9 @@ def role(env: Mapping[str, str] | None = None) -> str:
     """Return which role of a node this process is; empty in any other process."""
     env = os.environ if env is None else env
     return env.get("INFRA_ROLE", "")
+
+
+def role_node(env: Mapping[str, str] | None = None) -> str:
+    """Return the node whose role this process is; empty in any other process."""
+    env = os.environ if env is None else env
+    return env.get("INFRA_NODE", "")

@@ -106,21 +106,16 @@ class RunTask(Task):  # type: ignore[misc]
 @app.task(base=RunTask, bind=True, name=RUN_TASK, shared=False)
 def run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Look at the run this hint speaks of. Celery calls this on a node; users call `run_spec.delay(spec)`."""
-    run_id = self.request.id
     if RunTask.executor is None:
         _become_executor()  # Celery says nothing when that failed at the start of this child: try again, and be heard
     if RunTask.executor is None:
-        return _adopt_foreign(self.request, args, kwargs)
-    verdict = RunTask.executor.follow(run_id)
+        return _look(self.request, args, kwargs)
+    verdict = RunTask.executor.follow(self.request.id)
     if verdict.said == "unknown":
         return _adopt_foreign(self.request, args, kwargs)
     if verdict.said != "final":
         raise Ignore(verdict.cause)
-    self.request.told = Told(verdict.result["state"], verdict.followed)
-    if verdict.result["state"] == State.SUCCESS:
-        return verdict.result
-    kind = RunRevoked if verdict.result["state"] == State.REVOKED else RunFailed
-    raise kind(outcome.told(verdict.result, verdict.cause), verdict.result)
+    return _end(self.request, verdict.result, verdict.cause, followed=verdict.followed)
 
 
 @app.task(name=DISPATCH_TASK, bind=True, ignore_result=True, shared=False)
@@ -156,6 +151,25 @@ def submit_many(specs: Iterable[RunSpec | Mapping[str, Any]]) -> list[AsyncResul
     fleet = _fleet_file().current()
     many = [submission(spec, fleet, uuid()) for spec in specs]
     return [run_spec.AsyncResult(run_id) for run_id in _ledger().runs.submit_many(many)]
+
+
+def _look(request: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Carry on what follows a run that nobody waited for: that needs no slot, only one who is no node's worker."""
+    run = _ledger().runs.get(request.id)
+    if run is None:
+        return _adopt_foreign(request, args, kwargs)
+    if run.result is None:
+        raise Ignore(f"run is {run.state}")
+    return _end(request, run.result, run.fields.get("cause") or "", followed=True)
+
+
+def _end(request: Any, result: dict[str, Any], cause: str, *, followed: bool) -> dict[str, Any]:
+    """Return or raise how a final run ended: Celery's tracer does what follows."""
+    request.told = Told(result["state"], followed)
+    if result["state"] == State.SUCCESS:
+        return result
+    kind = RunRevoked if result["state"] == State.REVOKED else RunFailed
+    raise kind(outcome.told(result, cause), result)
 
 
 def _adopt_foreign(request: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:

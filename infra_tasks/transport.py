@@ -7,13 +7,23 @@ which leaves it deaf.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Any, NamedTuple
 
 from kombu import transport
 from kombu.transport import redis as plain
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.retry import Retry
+
+
+class Taken(NamedTuple):
+    """A message in the hands of a consumer. `message`: as it lay in the queue."""
+
+    tag: bytes
+    message: dict[str, Any]
+    exchange: str
+    routing_key: str
 
 
 class Channel(plain.Channel):
@@ -26,6 +36,22 @@ class Channel(plain.Channel):
         if asynchronous:
             params["retry"] = Retry(NoBackoff(), 0)
         return params
+
+    def taken(self) -> list[Taken]:
+        """Return what was taken from queues and not acknowledged."""
+        with self.conn_or_acquire() as client:
+            found = client.hgetall(self.unacked_key)
+        return [Taken(tag, *json.loads(text)) for tag, text in found.items()]
+
+    def forget(self, taken: Taken, *, put_back: bool) -> None:
+        """Strike off what was taken; `put_back`: to the front of its queue, with the message as it is now."""
+        queues = self._lookup(taken.exchange, taken.routing_key) if put_back else []  # type: ignore[no-untyped-call]
+        with self.conn_or_acquire() as client, client.pipeline() as pipe:
+            pipe.hdel(self.unacked_key, taken.tag)
+            pipe.zrem(self.unacked_index_key, taken.tag)
+            for queue in queues:
+                pipe.rpush(queue, json.dumps(taken.message))
+            pipe.execute()
 
 
 class Transport(plain.Transport):

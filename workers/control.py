@@ -1,4 +1,8 @@
-"""The control role: a Celery worker of threads that dispatches, adopts foreign messages and takes the ticks of beat."""
+"""The control role: a Celery worker of threads for all that is no command and so needs no slot.
+
+It dispatches, adopts foreign messages, carries on what follows a run that nobody waited for, runs the plain tasks that
+follow, and takes the ticks of beat.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,13 @@ def main() -> int:
     os.environ["INFRA_ROLE"] = "control"
     pulse = enter("control")
     me = this_node(settings.home())
-    from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE
+    os.environ["INFRA_NODE"] = me.name
+    from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE and INFRA_NODE
     from workers.celery_role import mend, serve  # noqa: PLC0415
+    from workers.taking_up import TakeUp  # noqa: PLC0415
 
     mend(dispatch_queue(me.name))
+    app.steps["consumer"].add(TakeUp)
     return serve(
         app,
         pulse,

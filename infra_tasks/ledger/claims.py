@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from infra_tasks.model import outcome
 from infra_tasks.model.run import POISONED_AFTER_LOST, State
-from infra_tasks.routing import node_queue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,7 +151,6 @@ class Claims:
             lease_s=SWEEP_LEASE_S,
             overdue_s=HINT_OVERDUE_S,
             settle_patience_s=SETTLE_PATIENCE_S,
-            settle_queue=node_queue(node),
             poisoned_after=POISONED_AFTER_LOST,
             keep_s=keep_s,
             queue_kept_s=QUEUE_KEPT_S,

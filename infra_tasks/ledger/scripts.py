@@ -28,6 +28,7 @@ from redis.exceptions import (
 from infra_tasks.errors import FleetUnreachable, InfraError
 from infra_tasks.model.hint import DISPATCH_TASK, OUTER_BELT_S, QUEUE_MARK, RUN_TASK, TAG_MARK, envelope
 from infra_tasks.model.run import FINAL, MOVES
+from infra_tasks.routing import GUARDIAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ def _plain_hint() -> str:
     pieces = re.split("(" + "|".join(map(re.escape, _MARKS)) + ")", text)
     joined = " .. ".join(_MARKS.get(piece) or f"[==[{piece}]==]" for piece in pieces if piece)
     return (
-        f"local RUN, DISPATCH = '{RUN_TASK}', '{DISPATCH_TASK}'\n"
+        f"local RUN, DISPATCH, SETTLE_QUEUE = '{RUN_TASK}', '{DISPATCH_TASK}', '{GUARDIAN}'\n"
         "local function plain_hint(task, id, shown, queue, tag)\n"
         "  if task == DISPATCH then id = 'dispatch:' .. id end\n"
         f"  return {joined}\nend\n"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,15 +13,16 @@ from whole_node import ROLES, WholeNode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from infra_tasks.ledger import Ledger
 
 
 @pytest.fixture(scope="session")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
-    """A node with two slots."""
+    """A node with two slots and a user's plain tasks."""
     one = WholeNode(tmp_path_factory.mktemp("node"))
+    one.env["INFRA_INCLUDE"] = "following"
+    one.env["PYTHONPATH"] += os.pathsep + str(Path(__file__).parent)
     try:
         yield one.up()
     finally:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from ledger_kit import LOST, Kit
 
+from infra_tasks.routing import GUARDIAN
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -102,25 +104,27 @@ def test_nothing_is_pushed_for_a_cordoned_node(kit: Kit, queue: str) -> None:
     assert len(hints(kit, queue)) == 1
 
 
-def test_what_follows_a_run_is_asked_for_less_and_less_often_by_a_living_node(kit: Kit, queue: str) -> None:
+def test_what_follows_a_run_is_asked_of_the_controls_at_once_then_less_and_less_often(kit: Kit, queue: str) -> None:
     run = submit(kit, queue, options={"embed": {"callbacks": [{}]}})
+    waiting = kit.redis.llen(queue)
+    kit.redis.delete(GUARDIAN)
     kit.runs.cancel(run)
-    sweeper = f"s{kit.prefix[:-1]}"
-    kit.sweep(sweeper)
-    assert kit.redis.llen(f"node.{sweeper}") == 0
+    kit.sweep()
+    assert kit.redis.llen(GUARDIAN) == 1
     pushed = []
     for _ in range(120):
         kit.pass_time(10)
-        kit.sweep(sweeper)
-        pushed.append(kit.redis.llen(f"node.{sweeper}"))
-    assert pushed[0] == 1
-    assert 5 <= pushed[-1] <= 9
+        kit.sweep()
+        pushed.append(kit.redis.llen(GUARDIAN))
+    assert pushed[0] == 2
+    assert 6 <= pushed[-1] <= 10
     kit.claims.settle(run)
     kit.pass_time(700)
-    kit.sweep(sweeper)
-    assert kit.redis.llen(f"node.{sweeper}") == pushed[-1]
+    kit.sweep()
+    assert kit.redis.llen(GUARDIAN) == pushed[-1]
+    assert kit.redis.llen(queue) == waiting, "a slot's queue is not for what needs no slot"
     assert kit.runs.unsettled() == []
-    kit.redis.delete(f"node.{sweeper}")
+    kit.redis.delete(GUARDIAN)
 
 
 def test_a_dispatch_that_died_is_done_again(kit: Kit) -> None:

@@ -194,7 +194,7 @@ end
 -- e: actor, cause, token, reason, result, meta_key, meta (as Celery's result backend writes it), keep_s (how long),
 -- settle_in_s (0: nobody is about to carry on the canvas)
 local function finalize(id, from, to, now, at, e)
-  local r = get(id, 'canvas', 'claim_node', 'queue')
+  local r = get(id, 'canvas', 'claim_node')
   leave_queue(id)
   move(id, from, to, at, e.actor, e.cause, e.token)
   put(id, 'ended_at', num(at), 'reason', e.reason or '', 'cause', e.cause or '', 'result', e.result, 'lease_until', '',
@@ -212,7 +212,7 @@ local function finalize(id, from, to, now, at, e)
   local settle_in_s = e.settle_in_s or 5
   redis.call('ZADD', key('unsettled'), num(now), id)
   if settle_in_s == 0 then
-    push(id, r[3], RUN)
+    push(id, SETTLE_QUEUE, RUN)
     settle_in_s = SETTLE_AGAIN_S
   end
   look_at(id, now + settle_in_s)

@@ -1,7 +1,7 @@
 -- One turn of the sweep: moves on what is due, pushes hints that must have got lost, forgets what is older than the
 -- history. Its cost does not depend on how many runs are live or finished, only on how many are due.
 -- node, most, lease_s (who sweeps), overdue_s (age of a hint that should have been taken), settle_patience_s,
--- settle_queue, poisoned_after, keep_s (history), queue_kept_s;
+-- poisoned_after, keep_s (history), queue_kept_s;
 -- queue: nothing but the lost hints of this queue, whoever sweeps
 -- answer: {said = 'ok' | 'other' | 'safe', moved = n, expired[], lost[]}: the last two are ended by the caller
 local now, at = tick()
@@ -23,14 +23,14 @@ local function expires(id, expires_due)
   return true
 end
 
--- Some queue of a living node, less and less often: nobody may be there to take it.
+-- The queue of all controls, which wait for no slot; less and less often: nobody may be there to take it.
 local function settle_again(id)
   if not redis.call('ZSCORE', key('unsettled'), id) then
     redis.call('ZREM', key('due'), id)
     return
   end
   local turn = redis.call('HINCRBY', key('run', id), 'settling', 1)
-  push(id, A.settle_queue, RUN)
+  push(id, SETTLE_QUEUE, RUN)
   look_at(id, now + math.min(A.settle_patience_s * 2 ^ (turn - 1), LONGEST_SETTLE_PAUSE_S))
   said.moved = said.moved + 1
 end

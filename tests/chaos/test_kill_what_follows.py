@@ -1,4 +1,4 @@
-"""What follows a run - chains, chords, callbacks, plain tasks - happens, whoever is killed in the middle of it (G1, G6)."""
+"""What follows a run - chains, chords, callbacks, plain tasks - happens, whoever is killed in the middle (G1, G6)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 from celery import Celery
@@ -72,5 +73,14 @@ def configuration() -> dict[str, Any]:
     }
 
 
-app = Celery("infra_tasks", control="infra_tasks.control:Control", set_as_current=False)
+class RunsApp(Celery):  # type: ignore[misc]
+    """Celery with results that are waited for through an outage of Redis."""
+
+    @cached_property
+    def AsyncResult(self) -> Any:  # noqa: N802  Celery's name
+        """Return the class of its results."""
+        return self.subclass_with_self("infra_tasks.results:PatientResult", reverse="AsyncResult")
+
+
+app = RunsApp("infra_tasks", control="infra_tasks.control:Control", set_as_current=False)
 app.add_defaults(configuration)

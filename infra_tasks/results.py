@@ -8,6 +8,7 @@ from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from celery.backends.redis import ResultConsumer
+from celery.result import AsyncResult
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,6 +16,14 @@ if TYPE_CHECKING:
 RETRY_EVERY_S = 0.2
 
 log = logging.getLogger(__name__)
+
+
+class PatientResult(AsyncResult):  # type: ignore[misc]
+    """A result whose `get()` looks whether what goes before it has failed, again and again, and needs no answer."""
+
+    def _maybe_reraise_parent_error(self) -> None:
+        with suppress(*self.backend.connection_errors):
+            super()._maybe_reraise_parent_error()
 
 
 class PatientConsumer(ResultConsumer):  # type: ignore[misc]

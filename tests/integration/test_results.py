@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from celery import Celery
 from celery.exceptions import TimeoutError as TimedOut
 from redis_process import RedisProcess
 from waiting import eventually
 
+from infra_tasks.app import RunsApp
 from infra_tasks.model.outcome import META_PREFIX
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def server(tmp_path: Path) -> Iterator[RedisProcess]:
     one.kill()
 
 
-def client(server: RedisProcess) -> Celery:
-    app = Celery(set_as_current=False, broker=server.url, backend=f"infra_tasks.backend:LedgerBackend+{server.url}")
+def client(server: RedisProcess) -> RunsApp:
+    app = RunsApp(set_as_current=False, broker=server.url, backend=f"infra_tasks.backend:LedgerBackend+{server.url}")
     app.conf.result_backend_transport_options = {"retry_policy": SHORT_PATIENCE}
     return app
 
@@ -61,6 +61,23 @@ def test_get_waits_an_outage_of_redis_out_that_is_longer_than_celery_is_patient(
         assert not before.done(), before.exception()
         is_back(server, *tasks)
         assert [before.result(60), during.result(60)] == [f"of {task}" for task in tasks]
+
+
+def test_get_waits_for_the_last_of_a_chain_through_an_outage_though_it_looks_at_all_before_it(
+    server: RedisProcess, caplog: pytest.LogCaptureFixture
+):
+    caplog.set_level(logging.DEBUG, "infra_tasks.results")
+    waiter, tasks = client(server), [str(uuid4()) for _ in range(2)]
+    last = waiter.AsyncResult(tasks[1], parent=waiter.AsyncResult(tasks[0]))
+    with ThreadPoolExecutor(2) as threads:
+        before = threads.submit(last.get, timeout=60, interval=0.1)
+        eventually(lambda: server.waited_for(META_PREFIX + tasks[1]), 20, "it waits")
+        server.kill()
+        during = threads.submit(waiter.AsyncResult(tasks[1], parent=waiter.AsyncResult(tasks[0])).get, timeout=60)
+        eventually(lambda: caplog.text.count("still waiting for Redis") >= TRIES or before.done(), 30, "it tries again")
+        assert not before.done(), before.exception()
+        is_back(server, *tasks)
+        assert [before.result(60), during.result(60)] == [f"of {tasks[1]}"] * 2
 
 
 def test_the_timeout_of_get_holds_while_redis_is_away(server: RedisProcess):

@@ -19,6 +19,10 @@ InfraError                  a person can do something about it; the message says
     ReleaseDamaged          the tree on the node is not the recorded one, and could not be mended
     ReleaseBusy             somebody else works on it, and waiting for that was not wanted
     SetupFailed             the project's setup command failed
+    NotAsSent               a file arrived with another content than was asked for
+    HostKeyRefused          the host key of a node is unknown, or is not the one that was accepted
+    NodeUnreachable         a node cannot be reached over ssh, or does not answer there
+      TransferBroken        a transfer was cut off in the middle
   LeaseLost                 the fencing token is refused: somebody else owns the run now
   AlreadyRunning            a watcher holds this root
   RoleFailed                a role does not come up
@@ -130,6 +134,22 @@ class ReleaseBusy(ReleaseError):
 
 class SetupFailed(ReleaseError):
     """The setup command of a project failed; the message carries its last lines."""
+
+
+class NotAsSent(ReleaseError):
+    """A file arrived with another content than was asked for: it was edited meanwhile, or changed on the way."""
+
+
+class HostKeyRefused(ReleaseError):
+    """The host key of a node is unknown, or is not the one that was accepted; the message says how to accept it."""
+
+
+class NodeUnreachable(ReleaseError):
+    """A node cannot be reached over ssh, or does not answer there."""
+
+
+class TransferBroken(NodeUnreachable):
+    """A transfer was cut off in the middle."""
 
 
 class LeaseLost(InfraError):

@@ -79,8 +79,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """One line of ASCII, whatever the names are."""
-        rows = [[e.path, e.kind, e.mode, e.size, e.sha256 or e.target] for e in self.entries]
-        return json.dumps({"format": FORMAT, "digest": self.digest, "entries": rows}, separators=(",", ":"))
+        told = {"format": FORMAT, "digest": self.digest, "entries": rows_of(self.entries)}
+        return json.dumps(told, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
@@ -89,7 +89,7 @@ class Manifest:
             raw: Any = json.loads(text)
             if raw["format"] != FORMAT:
                 raise ReleaseError(f"a manifest of format {raw['format']!r}; this version reads format {FORMAT}")
-            told, entries = raw["digest"], _entries(raw["entries"])
+            told, entries = raw["digest"], entries_of(raw["entries"])
         except (ValueError, KeyError, TypeError) as error:
             raise ReleaseError(f"this is no manifest: {error}") from error
         manifest = cls.of(entries)
@@ -144,7 +144,13 @@ def _digest(ordered: tuple[Entry, ...]) -> str:
     return hashlib.sha256("".join(["infra_tasks manifest 1\0", *fields]).encode(*NAMES)).hexdigest()
 
 
-def _entries(rows: Any) -> list[Entry]:
+def rows_of(entries: Iterable[Entry]) -> list[list[Any]]:
+    """Return entries as plain lists, as they stand in JSON."""
+    return [[e.path, e.kind, e.mode, e.size, e.sha256 or e.target] for e in entries]
+
+
+def entries_of(rows: Any) -> list[Entry]:
+    """Return the entries of such lists. Raises ValueError and TypeError for anything else."""
     # Ten thousand of them are read before each build: what can be checked for all at once is.
     entries = [
         Entry(path, kind, mode, size, rest) if kind == "file" else Entry(path, kind, mode, size, "", rest)

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import NamesCollide, ReleaseDamaged, ReleaseError
+from infra_tasks.errors import NamesCollide, NotAsSent, ReleaseDamaged, ReleaseError
 from infra_tasks.model.manifest import Diff, Entry, Manifest, by_path, collisions, diff
 from infra_tasks.releases import known, sidecar
 from infra_tasks.releases.copying import cannot_give, clone, copy_checked, link
@@ -166,10 +166,19 @@ class Building:
         for entry in self.missing:
             path = f"{os.fspath(self.tree)}/{entry.path}"
             if entry.path not in checked:
-                if hash_file(path)[0] != entry.sha256:
-                    raise ReleaseDamaged(f"{entry.path!r} did not arrive as it was sent; try again")
+                if not _arrived(path, entry.sha256):
+                    raise NotAsSent(f"{entry.path!r} did not arrive as it was asked for")
                 os.chmod(path, sealed(entry))
             self.rows[entry.path] = row(self.tree, entry.path)
+
+
+def _arrived(path: str, sha256: str) -> bool:
+    try:
+        return hash_file(path)[0] == sha256
+    except OSError as error:
+        if cannot_give(error):
+            return False
+        raise
 
 
 def _finish(shelf: Shelf, manifest: Manifest, made: Building) -> None:

@@ -11,7 +11,7 @@ from infra_tasks.releases.build import build
 from infra_tasks.releases.layout import Release, Shelf
 from infra_tasks.releases.locks import SHARED, held_while, take
 from infra_tasks.releases.prune import sweep_leftovers
-from infra_tasks.releases.snapshot import recall, snapshot
+from infra_tasks.releases.snapshot import note, recall, snapshot
 from infra_tasks.releases.supply import LocalCarrier
 from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import verify
@@ -60,7 +60,7 @@ def ensure_release(
             if work is None:
                 raise ReleaseBusy(f"the release {digest[:12]} of {project} is being built, mended or set up")
             if not release.path.is_dir():
-                manifest = _manifest(home, shelf, digest, source)
+                manifest = _manifest(home, shelf, digest, source, carrier)
                 sweep_leftovers(shelf)
                 brought = build(shelf, manifest, carrier)
                 _touch(release)
@@ -81,8 +81,19 @@ def hold(release: Release) -> int:
     return fd
 
 
-def _manifest(home: Home, shelf: Shelf, digest: str, source: Source | None) -> Manifest:
-    manifest = recall(shelf, digest)
+def is_held(shelf: Shelf, digest: str) -> bool:
+    """Say whether a release is here and was right when it was looked at last; then it counts as used now.
+
+    A look, no guarantee: whoever starts something in it ensures it.
+    """
+    if not (shelf.tree(digest).is_dir() and shelf.seen(digest).exists()):
+        return False
+    _touch(Release(shelf, digest))
+    return True
+
+
+def _manifest(home: Home, shelf: Shelf, digest: str, source: Source | None, carrier: Carrier | None) -> Manifest:
+    manifest = recall(shelf, digest) or _told(shelf, digest, carrier)
     if manifest is not None:
         return manifest
     if source is None:
@@ -96,6 +107,14 @@ def _manifest(home: Home, shelf: Shelf, digest: str, source: Source | None) -> M
             f"to {taken.digest[:12]}; submit again to run what is there now"
         )
     return taken.manifest
+
+
+def _told(shelf: Shelf, digest: str, carrier: Carrier | None) -> Manifest | None:
+    """Return the manifest a carrier knows, kept from now on."""
+    manifest = carrier.manifest(digest) if carrier is not None else None
+    if manifest is not None:
+        note(shelf, manifest)
+    return manifest
 
 
 def _touch(release: Release) -> None:

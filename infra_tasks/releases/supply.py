@@ -35,12 +35,19 @@ class Carrier(Protocol):
         again. Raises SourceChanging and SourceUnreadable.
         """
 
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return the manifest of a release, if whoever carries can tell it."""
+
 
 class LocalCarrier:
     """Copies from a source on this machine and checks each file while it is copied."""
 
     def __init__(self, source: Source) -> None:
         self._root = os.fspath(source.path)
+
+    def manifest(self, digest: str) -> Manifest | None:  # noqa: ARG002  a source is what it is now: a snapshot tells
+        """Nothing: only a snapshot can say what the source is."""
+        return None
 
     def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
         """Copy all; SourceChanging at the first file that is not what the manifest says."""

@@ -1,0 +1,286 @@
+"""A line to another node: one kept ssh connection (Fabric) with a porter at its far end.
+
+Host keys are those a person accepted, nothing else: Fabric by itself would take any, even a changed one. Every step has
+a deadline, and who says nothing for half a minute is gone.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from functools import cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from fabric import Config, Connection
+from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
+
+from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError
+from infra_tasks.releases.remote.ssh_files import CONNECT_S, SshFiles
+from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from paramiko import Channel
+
+    from infra_tasks.releases.remote.peer import Peer
+    from infra_tasks.releases.remote.talk import Message
+    from infra_tasks.settings import Home
+
+# A porter imports what it needs when it starts; the machine may be busy.
+START_S = 30.0
+PING_S = 5.0
+# A line nobody used for so long is closed; one that rested for a moment is asked first whether it still answers.
+KEPT_S = 300.0
+RESTED_S = 1.0
+# A request that takes longer than this in all is given up: a run's own limit is not longer.
+LONGEST_S = 7200.0
+READ_BYTES = 1 << 18
+
+
+logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it would say comes to us as exceptions
+
+
+class Line:
+    """One connection. Used by one thread at a time; `usable` says whether the next request would be understood."""
+
+    def __init__(self, files: SshFiles, peer: Peer) -> None:
+        self.peer = peer
+        self.usable = True
+        self.rested_at = time.monotonic()
+        self._read = b""
+        self._connection = _connect(files, peer)
+        try:
+            self._channel = self._start()
+            self._send = Sender(self._channel.sendall)
+            self.hello = self._greet()
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(
+        self, do: str, *, within_s: float = LONGEST_S, bring: Callable[[Message], None] | None = None, **told: Any
+    ) -> Message:
+        """Ask the porter for something and return its answer.
+
+        `bring` is called with what the porter asks to be brought before it can go on. Raises the error the porter tells
+        of, whatever `bring` raises, NodeUnreachable when it falls silent.
+        """
+        until = time.monotonic() + within_s
+        self._say({"do": do, **told})
+        raised: BaseException | None = None
+        while True:
+            message = self._hear(until)
+            if "done" in message:
+                return dict(message["done"])
+            if "error" in message:
+                raise raised or error_of(message["error"])
+            if "bring" in message:
+                raised = self._bring(bring or self._cannot_bring, message["bring"])
+
+    def _cannot_bring(self, _wanted: Message) -> None:
+        raise ReleaseError(f"{self.peer.name} asks for files that nobody here can bring")
+
+    def _bring(self, bring: Callable[[Message], None], wanted: Message) -> BaseException | None:
+        """Do what the porter waits for; what goes wrong is told to it, so that it can clean up, and kept for us."""
+        try:
+            with Breath(self._send):
+                bring(wanted)
+        except ReleaseError as error:
+            self._say({"failed": error_message(error)})
+            return error
+        except BaseException:
+            self.close()
+            raise
+        self._say({"brought": True})
+        return None
+
+    def _say(self, message: Message) -> None:
+        try:
+            self._send(message)
+        except (OSError, SSHException) as error:
+            raise self._gone(f"the connection was lost ({error})") from error
+
+    def _hear(self, until: float) -> Message:
+        """Return the next message that says something."""
+        while True:
+            silent_s = min(SILENCE_S, until - time.monotonic())
+            if silent_s <= 0:
+                raise self._gone("it did not answer in time")
+            line = self._next_line(silent_s)
+            try:
+                message = decode(line)
+            except ValueError as error:
+                raise self._gone(f"it says what is not understood: {line[:200]!r}") from error
+            if "alive" not in message:
+                return message
+
+    def _next_line(self, silent_s: float) -> bytes:
+        self._channel.settimeout(silent_s)
+        pieces = [self._read]
+        while b"\n" not in pieces[-1]:
+            try:
+                piece = self._channel.recv(READ_BYTES)
+            except (TimeoutError, socket.timeout) as error:  # noqa: UP041  paramiko's is its own on Python 3.11 and older
+                raise self._gone(f"it said nothing for {silent_s:.0f} s") from error
+            except (OSError, SSHException) as error:
+                raise self._gone(f"the connection was lost ({error})") from error
+            if not piece:
+                raise self._gone(self._last_words())
+            pieces.append(piece)
+        line, _, self._read = b"".join(pieces).partition(b"\n")
+        return line
+
+    def _last_words(self) -> str:
+        """Return why a porter ended: what it wrote to stderr."""
+        said = b""
+        with suppress(OSError, SSHException):
+            self._channel.settimeout(PING_S)
+            while piece := self._channel.recv_stderr(READ_BYTES):
+                said += piece
+        words = " | ".join(said.decode(errors="replace").split("\n")[-4:]).strip(" |")
+        return f"its porter ended: {words}" if words else "its porter ended"
+
+    def _gone(self, why: str) -> NodeUnreachable:
+        self.close()
+        return NodeUnreachable(f"{self.peer.shown}: {why}")
+
+    def _start(self) -> Channel:
+        try:
+            channel: Channel = self._connection.transport.open_session(timeout=CONNECT_S)
+            channel.settimeout(CONNECT_S)
+            channel.exec_command(self.peer.porter)
+        except (OSError, SSHException) as error:
+            raise NodeUnreachable(f"{self.peer.shown}: no session: {error or type(error).__name__}") from error
+        return channel
+
+    def _greet(self) -> Message:
+        """Make sure that the right node answers, in a language we speak."""
+        try:
+            hello = self.ask("hello", within_s=START_S)
+        except NodeUnreachable as error:
+            raise NodeUnreachable(
+                f"{error}\nIs {self.peer.root} on it the folder of a node that was started once? (infra up)"
+            ) from error
+        if hello["protocol"] != PROTOCOL:
+            raise NodeUnreachable(
+                f"{self.peer.shown} runs infra_tasks {hello['version']}, which speaks another protocol "
+                f"({hello['protocol']}, here {PROTOCOL}): bring both to one version"
+            )
+        if hello["node"] != self.peer.name:
+            raise NodeUnreachable(
+                f"{self.peer.shown} says that it is node {hello['node']!r}: mend 'ssh' or 'root' in nodes.json"
+            )
+        return hello
+
+    def answers(self) -> bool:
+        """Say whether the far end is still there; a line that rested may have been cut."""
+        try:
+            self.ask("hello", within_s=PING_S)
+        except ReleaseError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """End it; the porter ends with it."""
+        self.usable = False
+        with suppress(Exception):
+            self._connection.close()
+
+
+def _connect(files: SshFiles, peer: Peer) -> Connection:
+    config = Config(runtime_ssh_path=os.fspath(files.own_config)) if files.own_config else Config()
+    connection = Connection(
+        peer.address.host,
+        user=peer.address.user,
+        port=peer.address.port,
+        config=config,
+        connect_timeout=CONNECT_S,
+        connect_kwargs={
+            **(config.connect_kwargs or {}),
+            "banner_timeout": CONNECT_S,
+            "auth_timeout": CONNECT_S,
+            "channel_timeout": CONNECT_S,
+        },
+    )
+    with suppress(FileNotFoundError):
+        connection.client.load_system_host_keys(os.fspath(files.known_hosts))
+    connection.client.set_missing_host_key_policy(RejectPolicy())
+    try:
+        connection.open()
+        connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BadHostKeyException as error:
+        raise HostKeyRefused(
+            f"{peer.shown} shows another host key ({error.key.fingerprint}) than the one that was accepted. Find out "
+            f"why (a new machine? somebody in between?); to accept the new one: infra key accept {peer.name}"
+        ) from error
+    except AuthenticationException as error:
+        raise NodeUnreachable(
+            f"{peer.shown} lets nobody in with our keys: {error}. Put this node's public key into its "
+            "~/.ssh/authorized_keys (ssh-copy-id), or name the right one in <root>/ssh/config"
+        ) from error
+    except (OSError, EOFError, SSHException) as error:
+        if "known_hosts" in str(error):
+            raise HostKeyRefused(
+                f"the host key of {peer.shown} is not known here: accept it with: infra key accept {peer.name}"
+            ) from error
+        raise NodeUnreachable(f"{peer.shown} cannot be reached over ssh: {error or type(error).__name__}") from error
+    return connection
+
+
+class Lines:
+    """The kept lines of a process. Thread-safe."""
+
+    def __init__(self, home: Home) -> None:
+        self.files = SshFiles(home)
+        self._idle: dict[Peer, list[Line]] = defaultdict(list)
+        self._lock = Lock()
+
+    @contextmanager
+    def to(self, peer: Peer) -> Iterator[Line]:
+        """Give a line to a node, a kept one if there is one. Raises HostKeyRefused, NodeUnreachable."""
+        line = self._kept(peer) or Line(self.files, peer)
+        try:
+            yield line
+        finally:
+            self._give_back(line)
+
+    def _kept(self, peer: Peer) -> Line | None:
+        while True:
+            with self._lock:
+                line = self._idle[peer].pop() if self._idle[peer] else None
+            if line is None:
+                return None
+            rested_s = time.monotonic() - line.rested_at
+            if rested_s < RESTED_S or (rested_s < KEPT_S and line.answers()):
+                return line
+            line.close()
+
+    def _give_back(self, line: Line) -> None:
+        line.rested_at = time.monotonic()
+        if line.usable:
+            with self._lock:
+                self._idle[line.peer].append(line)
+
+    def close(self) -> None:
+        """End all that rest."""
+        with self._lock:
+            lines = [line for resting in self._idle.values() for line in resting]
+            self._idle.clear()
+        for line in lines:
+            line.close()
+
+
+@cache
+def _lines_of(home: Home, _pid: int) -> Lines:
+    return Lines(home)
+
+
+def lines_of(home: Home) -> Lines:
+    """Return the lines of this process: a connection must not be shared with a forked child."""
+    return _lines_of(home, os.getpid())

@@ -1,0 +1,199 @@
+"""The porter: what answers on a node when another one calls over ssh. Ends with the connection.
+
+It does nothing that the node could not do itself: it opens the door (`ensure_release`) and asks the caller for the
+files that are missing here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import infra_tasks
+from infra_tasks import settings
+from infra_tasks.errors import BadInput, InfraError, NodeUnreachable, ReleaseError
+from infra_tasks.releases.ensure import ensure_release, hold, is_held
+from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.remote import parcel
+from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
+from infra_tasks.releases.snapshot import note, recall
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from infra_tasks.model.manifest import Entry, Manifest
+    from infra_tasks.releases.remote.talk import Message
+    from infra_tasks.settings import Home
+
+# A caller that asks for nothing for so long has forgotten us.
+FORGOTTEN_S = 900.0
+READ_BYTES = 1 << 18
+
+
+class Ended(Exception):
+    """The caller hung up."""
+
+
+class Wire:
+    """Messages over two descriptors."""
+
+    def __init__(self, read_fd: int, write_fd: int) -> None:
+        self._read_fd = read_fd
+        self._rest = b""
+        self.send = Sender(lambda line: _write_all(write_fd, line))
+
+    def hear(self, within_s: float) -> Message:
+        """Return the next message that says something. Raises Ended; TimeoutError after so much silence."""
+        while True:
+            while b"\n" not in self._rest:
+                if not select.select([self._read_fd], [], [], within_s)[0]:
+                    raise TimeoutError
+                piece = os.read(self._read_fd, READ_BYTES)
+                if not piece:
+                    raise Ended
+                self._rest += piece
+            line, _, self._rest = self._rest.partition(b"\n")
+            message = decode(line)
+            if "alive" not in message:
+                return message
+
+
+class Caller:
+    """A carrier: has the caller bring files here."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def manifest(self, digest: str) -> Manifest | None:  # noqa: ARG002  it came with the request
+        """Nothing: it was noted before."""
+        return None
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+        """Ask for the files and wait until they are there; none of them was checked on the way."""
+        self._wire.send({"bring": {"tree": os.fspath(tree), "paths": [entry.path for entry in entries]}})
+        try:
+            answer = self._wire.hear(SILENCE_S)
+        except TimeoutError as error:
+            raise NodeUnreachable(f"who was to bring {len(entries)} files said nothing for {SILENCE_S:g} s") from error
+        if "failed" in answer:
+            raise error_of(answer["failed"])
+        return ()
+
+
+class Porter:
+    """Answers the requests of one caller, one after the other."""
+
+    def __init__(self, home: Home, wire: Wire) -> None:
+        self._home = home
+        self._wire = wire
+        self._held: dict[str, int] = {}
+
+    def run(self) -> None:
+        """Answer until the caller hangs up."""
+        try:
+            while True:
+                self._answer(self._wire.hear(FORGOTTEN_S))
+        except (Ended, TimeoutError, BrokenPipeError):
+            return
+
+    def _answer(self, request: Message) -> None:
+        do = getattr(self, f"do_{request.pop('do', '')}", None)
+        try:
+            if do is None:
+                raise ReleaseError("a request that is not understood here: bring both nodes to one version")
+            with Breath(self._wire.send):
+                done = do(**request)
+        except (InfraError, OSError) as error:
+            self._wire.send({"error": error_message(error)})
+        else:
+            self._wire.send({"done": done})
+
+    def do_hello(self) -> Message:
+        """Say who this is."""
+        return {
+            "protocol": PROTOCOL,
+            "version": infra_tasks.__version__,
+            "node": _name_in(self._home),
+            "root": os.fspath(self._home.root),
+            "rsync": shutil.which("rsync"),
+        }
+
+    def do_look(self, project: str, digest: str) -> Message:
+        """Say whether a release is here and was right when it was last looked at; name others that could be bases."""
+        shelf = Shelf(self._home, project)
+        held = is_held(shelf, digest)
+        return {"held": held, "bases": [] if held else parcel.bases(shelf)}
+
+    def do_ensure(self, project: str, digest: str, manifest: Message, patience_s: float | None = None) -> Message:
+        """Have a release here, verified; what is missing is asked for."""
+        shelf = Shelf(self._home, project)
+        note(shelf, parcel.unpack(shelf, manifest, digest))
+        until = None if patience_s is None else time.monotonic() + patience_s
+        release = ensure_release(
+            self._home,
+            project,
+            digest,
+            carrier=Caller(self._wire),
+            wanted=None if until is None else lambda: time.monotonic() < until,
+        )
+        brought = release.brought
+        return {"brought": brought and brought.__dict__, "damaged": list(release.damaged[:5])}
+
+    def do_offer(self, project: str, digest: str, bases: list[str]) -> Message:
+        """Have a release here so that the caller can fetch from it, and keep it while he is connected."""
+        release = ensure_release(self._home, project, digest, source=_source_here(self._home, project))
+        if digest not in self._held:
+            self._held[digest] = hold(release)
+        shelf = release.shelf
+        manifest = recall(shelf, digest)
+        if manifest is None:
+            raise ReleaseError(f"the manifest of the release {digest[:12]} was lost here")
+        return {"tree": os.fspath(release.path), "manifest": parcel.pack(shelf, manifest, bases)}
+
+    def do_let_go(self, digest: str) -> Message:
+        """Keep an offered release no longer."""
+        fd = self._held.pop(digest, None)
+        if fd is not None:
+            os.close(fd)
+        return {}
+
+
+def _source_here(home: Home, project: str) -> Any:
+    """Return the project's source, if it is on this node."""
+    from infra_tasks.releases.source import source_of  # noqa: PLC0415  models take long to import, most calls need none
+
+    try:
+        return source_of(home, project)
+    except BadInput:
+        return None
+
+
+def _name_in(home: Home) -> str | None:
+    try:
+        return str(json.loads(home.node_json.read_text())["name"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _write_all(fd: int, line: bytes) -> None:
+    rest = memoryview(line)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def main() -> int:
+    """Answer on stdin and stdout; what anybody prints goes to stderr."""
+    write_fd = os.dup(1)
+    os.dup2(2, 1)
+    Porter(settings.home(), Wire(os.dup(0), write_fd)).run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

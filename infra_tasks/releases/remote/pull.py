@@ -1,0 +1,101 @@
+"""A carrier that fetches from nodes that hold the release, or have its source: one after the other until one can."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from infra_tasks.errors import ReleaseError
+from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.remote import parcel, rsync
+from infra_tasks.releases.remote.rsync import Carry
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
+
+    from infra_tasks.model.manifest import Entry, Manifest
+    from infra_tasks.releases.remote.line import Line, Lines
+    from infra_tasks.releases.remote.peer import Peer
+    from infra_tasks.settings import Home
+
+
+class PullCarrier:
+    """Fetches one release. Nobody is called before something is asked for; use it in a `with` and let go at its end."""
+
+    def __init__(self, home: Home, lines: Lines, project: str, digest: str, peers: Sequence[Peer]) -> None:
+        self._shelf = Shelf(home, project)
+        self._lines = lines
+        self._digest = digest
+        self._peers = list(peers)
+        self._refused: list[str] = []
+        self._stack = ExitStack()
+        self._line: Line | None = None
+        self._tree = ""
+        self._manifest: Manifest | None = None
+        self.fetched_from = ""
+
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return the manifest, from the first node that can give it."""
+        if digest != self._digest:
+            return None
+        self._offered()
+        return self._manifest
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+        """Fetch the files. Raises ReleaseError with what each node said, when none of them can."""
+        while True:
+            line = self._offered()
+            size_bytes = sum(entry.size for entry in entries)
+            carry = Carry(line.peer, tree, self._tree, [entry.path for entry in entries], size_bytes)
+            try:
+                rsync.run(rsync.pull_line(carry, self._lines.files.client_config()), carry)
+            except ReleaseError as error:
+                self._next(line.peer, error)
+            else:
+                self.fetched_from = line.peer.name
+                return ()
+
+    def _offered(self) -> Line:
+        """Return a line to a node that holds the release for us."""
+        while self._line is None:
+            if not self._peers:
+                raise ReleaseError(self._nobody())
+            peer = self._peers[0]
+            try:
+                self._take(self._stack.enter_context(self._lines.to(peer)))
+            except ReleaseError as error:
+                self._next(peer, error)
+        return self._line
+
+    def _take(self, line: Line) -> None:
+        offered = line.ask("offer", project=self._shelf.project, digest=self._digest, bases=parcel.bases(self._shelf))
+        self._manifest = parcel.unpack(self._shelf, offered["manifest"], self._digest)
+        self._line, self._tree = line, offered["tree"]
+
+    def _next(self, peer: Peer, error: ReleaseError) -> None:
+        self._refused.append(f"{peer.name}: {error}")
+        self._peers.remove(peer)
+        self.close()
+
+    def _nobody(self) -> str:
+        what = f"the release {self._digest[:12]} of {self._shelf.project} is not on this node"
+        if not self._refused:
+            return f"{what}, and no other node is known to hold it; submit again to run what the source is now"
+        return f"{what}, and nobody could give it:\n" + "\n".join(f"  {said}" for said in self._refused)
+
+    def close(self) -> None:
+        """Let go of what was offered, and give the line back."""
+        line, self._line = self._line, None
+        if line is not None and line.usable:
+            try:
+                line.ask("let_go", digest=self._digest)
+            except ReleaseError:
+                line.close()
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

@@ -1,0 +1,184 @@
+"""rsync over the system's ssh: command lines, a run under a deadline, and what its errors mean.
+
+Only options that GNU rsync 3 and Apple's openrsync (protocol 29) both know. `--ignore-times`: what we ask for is to be
+sent, whatever size and time say. Remote paths never stand on the command line, where versions differ in how they quote
+them: the far end changes into the folder first, and everything is relative to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from threading import Thread
+from typing import IO, TYPE_CHECKING
+
+from infra_tasks.errors import (
+    HostKeyRefused,
+    NodeUnreachable,
+    ReleaseError,
+    SourceChanging,
+    SourceUnreadable,
+    TransferBroken,
+)
+from infra_tasks.releases.remote.peer import shell_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from infra_tasks.releases.remote.peer import Peer
+
+# A transfer that is slower than this on the whole is given up.
+SLOWEST_BYTES_PER_S = 64 * 1024
+AT_LEAST_S = 300.0
+ENDS_WITHIN_S = 10.0
+SHOWN_LINES = 6
+_LINE_BREAK = re.compile(r"[\r\n]")
+_ITEM = re.compile(rb"^[<>c]f\S* (.*)$")
+_OCTAL = re.compile(rb"\\#([0-7]{3})")
+
+
+@dataclass(frozen=True)
+class Carry:
+    """Files on their way: `paths` below `here` on this node and `there` on the peer. `size_bytes` of all of them."""
+
+    peer: Peer
+    here: Path
+    there: str
+    paths: Sequence[str]
+    size_bytes: int
+
+
+def push_line(carry: Carry, ssh_config: Path, *, told: bool = False) -> list[str]:
+    """Return the command line that sends files from here; `told`: name each one when it is sent."""
+    return [*_common(carry, ssh_config, told=told), f"{os.fspath(carry.here)}/", f"{carry.peer.target}:."]
+
+
+def pull_line(carry: Carry, ssh_config: Path, *, told: bool = False) -> list[str]:
+    """Return the command line that brings files here."""
+    return [*_common(carry, ssh_config, told=told), f"{carry.peer.target}:.", f"{os.fspath(carry.here)}/"]
+
+
+def _common(carry: Carry, ssh_config: Path, *, told: bool) -> list[str]:
+    # A line break in a name would be two names in a list of lines.
+    breaks = any(_LINE_BREAK.search(path) for path in carry.paths)
+    return [
+        "rsync",
+        "--ignore-times",
+        *(["--itemize-changes"] if told else []),
+        *(["--from0"] if breaks else []),
+        "--files-from=-",
+        "-e",
+        f"ssh -F {os.fspath(ssh_config)} -p {carry.peer.address.port}",
+        f"--rsync-path=cd {shell_path(carry.there)} && rsync",
+    ]
+
+
+def names(paths: Sequence[str]) -> bytes:
+    """Return the list for --files-from. Each begins with "./": then '#', ';' and '-' mean nothing."""
+    end = b"\0" if any(_LINE_BREAK.search(path) for path in paths) else b"\n"
+    return b"".join(b"./" + os.fsencode(path) + end for path in paths)
+
+
+def deadline_s(size_bytes: int) -> float:
+    """Return how long a transfer may take."""
+    return AT_LEAST_S + size_bytes / SLOWEST_BYTES_PER_S
+
+
+def run(line: Sequence[str], carry: Carry, sent: Callable[[str], None] | None = None) -> None:
+    """Carry; `sent` hears each path. Raises the kinds of ReleaseError of `meaning`, in rsync's own words."""
+    with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as listed:
+        listed.write(names(carry.paths))
+        listed.seek(0)
+        try:
+            process = subprocess.Popen(
+                line,
+                stdin=listed,
+                stdout=subprocess.PIPE if sent else subprocess.DEVNULL,
+                stderr=said,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise ReleaseError("there is no rsync on this node: install it (apt install rsync, or brew)") from error
+        code = _wait(process, deadline_s(carry.size_bytes), sent)
+        said.seek(0)
+        words = said.read().decode(errors="replace")
+    if code != 0:
+        raise meaning(code, words, carry)
+
+
+def _wait(process: subprocess.Popen[bytes], within_s: float, sent: Callable[[str], None] | None) -> int | None:
+    """Return the exit code, None if the deadline ended it."""
+    try:
+        if sent and process.stdout:
+            Thread(target=_listen, args=(process.stdout, sent), daemon=True).start()
+        return process.wait(within_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait(ENDS_WITHIN_S)
+
+
+def _listen(lines: IO[bytes], sent: Callable[[str], None]) -> None:
+    for line in lines:
+        item = _ITEM.match(line.rstrip(b"\n"))
+        if item:
+            sent(os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), item[1])).removeprefix("./"))
+
+
+def meaning(code: int | None, words: str, carry: Carry) -> ReleaseError:
+    """Return what the end of rsync means: whose fault it is, in its own words, and what to do."""
+    node, said = carry.peer.shown, _short(words)
+    if code is None:
+        return TransferBroken(f"rsync to or from {node} did not end within {deadline_s(carry.size_bytes):.0f} s")
+    if code < 0:
+        return TransferBroken(f"rsync to or from {node} was killed by signal {-code}")
+    for kind, codes, signs, sentence in _MEANINGS:
+        if code in codes or any(sign in words for sign in signs):
+            return kind(sentence.format(node=node, name=carry.peer.name, said=said))
+    return TransferBroken(f"rsync to or from {node} ended with {code}: {said}")
+
+
+# The first line that fits: an error of this kind, for these exit codes or these words, says this sentence.
+_MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...] = (
+    (
+        HostKeyRefused,
+        set(),
+        ("Host key verification failed",),
+        "the host key of {node} is refused: {said}; accept it with: infra key accept {name}",
+    ),
+    (
+        ReleaseError,
+        set(),
+        ("No space left on device", "Disk quota exceeded"),
+        "the disk is full: {said}; free some space, or prune releases: infra release prune",
+    ),
+    (ReleaseError, set(), ("Read-only file system",), "the node's folder must be writable: {said}"),
+    (
+        ReleaseError,
+        {127},
+        ("rsync: not found", "rsync: command not found"),
+        "{node} has no rsync: install it there (apt install rsync, or brew); it said: {said}",
+    ),
+    (
+        SourceUnreadable,
+        set(),
+        ("Permission denied (13)", "Operation not permitted (1)", "Input/output error (5)"),
+        "not all could be read or written: {said}; mend that, or leave it out (.infraignore)",
+    ),
+    (SourceChanging, {23, 24}, (), "files went away while they were sent: {said}; take a new snapshot"),
+    (NodeUnreachable, {255}, (), "{node} cannot be reached over ssh: {said}"),
+)
+
+
+def _short(words: str) -> str:
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return " | ".join(lines[:SHOWN_LINES]) or "(it said nothing)"

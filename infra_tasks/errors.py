@@ -17,9 +17,9 @@ InfraError                  a person can do something about it; the message says
     SourceChanging          the tree changed while it was read
     NamesCollide            two paths fall together on the node's disk
     ReleaseDamaged          the tree on the node is not the recorded one, and could not be mended
+      NotAsSent             a file arrived with another content than was asked for
     ReleaseBusy             somebody else works on it, and waiting for that was not wanted
     SetupFailed             the project's setup command failed
-    NotAsSent               a file arrived with another content than was asked for
     HostKeyRefused          the host key of a node is unknown, or is not the one that was accepted
     NodeUnreachable         a node cannot be reached over ssh, or does not answer there
       TransferBroken        a transfer was cut off in the middle
@@ -136,7 +136,7 @@ class SetupFailed(ReleaseError):
     """The setup command of a project failed; the message carries its last lines."""
 
 
-class NotAsSent(ReleaseError):
+class NotAsSent(ReleaseDamaged):
     """A file arrived with another content than was asked for: it was edited meanwhile, or changed on the way."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from infra_tasks import releases
 from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging
 from infra_tasks.model.run import Reason
+from infra_tasks.model.setup_rules import SetupRules
 from infra_tasks.model.spec import RunSpec, retry_delay_s
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
             digest = begun["release"] or deploy(me, begun["project"])
     except ReleaseError as error:
         return turn.give_up(RunSpec.from_json(begun["spec"]), int(begun.get("retries_used") or 0), str(error))
-    return "queued" if turn.move("end", digest)["said"] == "ok" else "left alone: not ours any more"
+    known = me.fleet.projects.get(begun["project"])
+    rules = SetupRules.of(known).to_json() if known else None
+    return "queued" if turn.move("end", digest, rules=rules)["said"] == "ok" else "left alone: not ours any more"
 
 
 def deploy(me: ThisNode, project: str) -> str:

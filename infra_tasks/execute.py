@@ -18,6 +18,7 @@ from infra_tasks.errors import LaunchFailed, ReleaseError, SetupFailed
 from infra_tasks.live import Token
 from infra_tasks.model.outcome import unstarted
 from infra_tasks.model.run import is_final
+from infra_tasks.model.setup_rules import SetupRules
 from infra_tasks.model.spec import RunSpec
 from infra_tasks.report import report, result_in
 from infra_tasks.runner import exitrecord
@@ -217,16 +218,18 @@ class Executor:
         if not spec.project:
             return Prepared(attempt.scratch)
         project = me.fleet.projects.get(spec.project)
+        source_here = project if project and project.node == me.name else None
+        rules = SetupRules.of_run(fields.get("rules"), project)
         place = releases.take_place(
             me.home,
             spec.project,
             fields["release"],
             copy_into=attempt.folder / "private",
-            source=releases.Source(Path(project.source).expanduser(), project.exclude) if project else None,
-            setup=project.setup if project else None,
-            setup_timeout_s=project.setup_timeout_s if project else 0,
+            source=releases.Source(Path(source_here.source).expanduser(), source_here.exclude) if source_here else None,
+            setup=rules.setup,
+            setup_timeout_s=rules.setup_timeout_s,
             setup_env=settings.inherited(),
-            private=bool(project and project.private),
+            private=rules.private,
             wanted=lambda: _ordered(attempt) is None,
         )
         return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)])

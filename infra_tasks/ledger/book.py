@@ -1,4 +1,4 @@
-"""The ledger of a fleet, opened: runs, claims and nodes on one connection pool."""
+"""The ledger of a fleet, opened: runs, claims, nodes and code on one connection pool."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra_tasks.ledger.claims import Claims
+from infra_tasks.ledger.code import Code
 from infra_tasks.ledger.connect import client, url_of
 from infra_tasks.ledger.nodes import Nodes
 from infra_tasks.ledger.runs import Runs
@@ -23,12 +24,13 @@ class Ledger:
     runs: Runs
     claims: Claims
     nodes: Nodes
+    code: Code
 
     @classmethod
     def at(cls, url: str, prefix: str = PREFIX, *, socket_timeout_s: float = 10.0) -> Ledger:
         """Return the ledger at a Redis address. Nothing is sent yet."""
         scripts = Scripts(client(url, socket_timeout=socket_timeout_s), prefix)
-        return cls(scripts, Runs(scripts), Claims(scripts), Nodes(scripts))
+        return cls(scripts, Runs(scripts), Claims(scripts), Nodes(scripts), Code(scripts))
 
     def answers(self) -> bool:
         """Say whether Redis answers right now. Raises FleetUnreachable when not."""

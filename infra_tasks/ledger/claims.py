@@ -124,10 +124,12 @@ class Claims:
         release: str = "",
         retry_in_s: float | None = None,
         cause: str | None = None,
+        rules: str | None = None,
     ) -> Answer:
         """Make a dispatcher's move; `refused` when the run is not its business (any more).
 
-        `begin`, `renew`, `end` (with the release), `later` (another try after `retry_in_s`, using one retry).
+        `begin`, `renew`, `end` (with the release, and the `rules` by which nodes make it ready), `later` (another try
+        after `retry_in_s`, using one retry).
         """
         return self._answer(
             "dispatch",
@@ -140,6 +142,7 @@ class Claims:
             lease_s=DISPATCH_LEASE_S,
             retry_in_s=retry_in_s,
             cause=cause,
+            rules=rules,
         )
 
     def sweep(self, node: str, *, keep_s: float = outcome.KEEP_S) -> Answer:

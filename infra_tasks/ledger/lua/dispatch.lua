@@ -1,9 +1,10 @@
 -- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its
 -- release, 'later' gives it back for another try after retry_in_s, using one retry.
--- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause
+-- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause,
+-- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is)
 -- answer: {said = 'ok', spec, project, release, retries_used} | {said = 'refused', state}
 local now, at = tick()
-local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used')
+local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used', 'rules')
 local function refused() return cjson.encode({said = 'refused', state = r[1]}) end
 local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5], retries_used = tonumber(r[7]) or 0})
 if guarded(now) then return refused() end
@@ -27,7 +28,7 @@ elseif A.move == 'later' then
   wait_until(A.run, at + A.retry_in_s)
   move(A.run, 'SYNCING', 'PENDING', at, A.actor, A.cause or 'its code could not be brought', nil)
 else
-  put(A.run, 'dispatch', '', 'release', A.release)
+  put(A.run, 'dispatch', '', 'release', A.release, 'rules', r[8] ~= '' and r[8] or A.rules or '')
   move(A.run, 'SYNCING', 'QUEUED', at, A.actor, 'code ready: ' .. string.sub(A.release, 1, 12), nil)
   enqueue(A.run, now, 'QUEUED')
 end

@@ -25,6 +25,10 @@
 --                             any longer, and new ones); '*' = any node, none being known
 -- sweeper             string  the node that sweeps
 -- events              list    what happened to the fleet, newest first
+-- held                hash    node -> the releases it holds, as its agent said last (JSON list)
+-- holders:<project>:<digest>  set  nodes that said they hold this release
+-- expected            hash    "<project> <node>" -> digest of the release that should be there
+-- syncs               list    "<wall time> <entry as JSON>", how releases came to nodes, newest first
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
 -- followed, asked:*, out:*     reading along: see infra_tasks/ledger/output.py
 local P = KEYS[1]

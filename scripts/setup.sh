@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes .venv with everything this checkout needs: setup.sh [run|dev]. Quick when nothing changed; safe to repeat.
 #   run   what a node needs (the default)
-#   dev   and what tests and lint need
+#   dev   and what tests and lint need (tests also an sshd they start themselves)
 # Written for bash 3.2, which is what macOS has.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -46,6 +46,10 @@ install_python_packages() {
 need_command rsync rsync rsync
 need_command ssh openssh-client openssh
 need_command git git git
+if [ "$tier" = dev ]; then
+    need_ip
+    need_sshd
+fi
 
 if [ -x "$venv_python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ]; then
     exit 0

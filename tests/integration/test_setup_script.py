@@ -139,3 +139,59 @@ def test_brew_is_used_where_there_is_no_apt(machine):
 def test_a_redis_on_the_path_is_enough(machine):
     machine.has("valkey-server", "true")
     assert machine.run("need_redis /no/such/python").returncode == 0
+
+
+@pytest.fixture
+def bare(machine):
+    """A machine whose system folders and policy file are its own as well; sshd is what apt brings."""
+    for name in ("uname", "rm", "tee", "chmod", "cat"):
+        machine.link(name, shutil.which(name))
+    machine.prepare = f"SYSTEM_PATH={machine.bin}; POLICY={machine.log}.policy;"
+    machine.has("systemctl", f'echo "systemctl $*" >>{machine.log}; [ "$1 $3" != "is-enabled ssh.socket" ]')
+    bring = f"{{ cat {machine.log}.policy >>{machine.log}; touch {machine.bin}/sshd; chmod +x {machine.bin}/sshd; }}"
+    machine.has_apt(then=bring)
+    return machine
+
+
+def test_an_sshd_that_is_installed_for_tests_is_started_neither_now_nor_at_boot(bare):
+    assert bare.run(f"{bare.prepare} need_sshd").returncode == 0
+    assert bare.did == [
+        "apt-get update -qq",
+        "apt-get install -qq -y --no-install-recommends openssh-server",
+        "#!/bin/sh",
+        "exit 101",
+        "systemctl is-enabled --quiet ssh.service",
+        "systemctl disable --quiet ssh.service",
+        "systemctl is-enabled --quiet ssh.socket",
+    ]
+    assert not Path(f"{bare.log}.policy").exists()
+
+
+def test_a_policy_for_services_that_is_there_already_is_left_alone(bare):
+    Path(f"{bare.log}.policy").write_text("theirs\n")
+    assert bare.run(f"{bare.prepare} need_sshd").returncode == 0
+    assert "theirs" in bare.did
+    assert Path(f"{bare.log}.policy").read_text() == "theirs\n"
+
+
+def test_an_sshd_outside_of_path_is_enough_and_nothing_is_touched(bare):
+    bare.has("sshd", "true")
+    assert bare.run(f"PATH=/nowhere; {bare.prepare} need_sshd").returncode == 0
+    assert bare.did == []
+
+
+def test_a_machine_without_sshd_and_apt_is_told_what_to_install(bare):
+    (bare.bin / "apt-get").unlink()
+    answer = bare.run(f"{bare.prepare} need_sshd")
+    assert answer.returncode == 1
+    assert "apt install openssh-server" in answer.stderr
+    assert not Path(f"{bare.log}.policy").exists()
+
+
+def test_only_linux_needs_a_command_for_network_namespaces(bare):
+    answer = bare.run(f"{bare.prepare} need_ip")
+    assert answer.returncode == 1
+    assert "apt install iproute2" in answer.stderr
+    (bare.bin / "uname").unlink()
+    bare.has("uname", "echo Darwin")
+    assert bare.run(f"{bare.prepare} need_ip").returncode == 0

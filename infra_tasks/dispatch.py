@@ -1,35 +1,43 @@
 """Dispatch: on the node that has the source, bring the code where the run will be, then put the run into its queue.
 
-The digest is fixed at the first dispatch: all attempts of a run see the same code.
+The digest is fixed at the first dispatch: all attempts of a run, and all steps of a canvas, see the same code. A node
+that cannot be reached over ssh does not hold a run up: this node keeps the release, and the other one fetches it when
+it takes the run.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-import time
-from contextlib import suppress
-from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from infra_tasks import releases
-from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging
+from infra_tasks.deploy import Deployed, at_home, deploy_task_to_node
+from infra_tasks.errors import FleetUnreachable, NodeUnreachable, ReleaseError
+from infra_tasks.ledger.code import SyncEntry
 from infra_tasks.model.run import Reason
 from infra_tasks.model.setup_rules import SetupRules
 from infra_tasks.model.spec import RunSpec, retry_delay_s
+from infra_tasks.releases.remote.lines import lines_of
+from infra_tasks.suppliers import source_here
 
 if TYPE_CHECKING:
+    from infra_tasks import releases
     from infra_tasks.ledger import Ledger
     from infra_tasks.node import ThisNode
 
 RENEW_EVERY_S = 10.0
-# A source that is edited all the time is given up after so many tries.
-SNAPSHOTS = 5
-# A release that is being set up may be so for half an hour: the run's own node waits for that, not its dispatcher.
-BUSY_PATIENCE_S = 3.0
 
 log = logging.getLogger(__name__)
+
+
+class Ready(NamedTuple):
+    """The code of a run is where it can be taken from: on `node`, or (`waits`) here for the node to fetch."""
+
+    node: str
+    digest: str
+    deployed: Deployed | None
+    words: str
 
 
 def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
@@ -38,39 +46,95 @@ def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
     begun = turn.move("begin")
     if begun["said"] != "ok":
         return f"left alone: {begun.get('state') or 'unknown'}"
+    spec, project = RunSpec.from_json(begun["spec"]), begun["project"]
     try:
         with turn:
-            digest = begun["release"] or deploy(me, begun["project"])
+            ready, said = _bring_and_queue(turn, me, ledger, spec, begun["release"])
+            if said["said"] == "fixed":
+                ready, said = _bring_and_queue(turn, me, ledger, spec, said["release"])
     except ReleaseError as error:
-        return turn.give_up(RunSpec.from_json(begun["spec"]), int(begun.get("retries_used") or 0), str(error))
-    known = me.fleet.projects.get(begun["project"])
-    rules = SetupRules.of(known).to_json() if known else None
-    return "queued" if turn.move("end", digest, rules=rules)["said"] == "ok" else "left alone: not ours any more"
+        _note_failure(me, ledger, project, spec, str(error))
+        return turn.give_up(spec, int(begun.get("retries_used") or 0), str(error))
+    if said["said"] != "ok":
+        return "left alone: not ours any more"
+    _afterwards(me, ledger, project, ready)
+    return f"queued, {ready.words}"
 
 
-def deploy(me: ThisNode, project: str) -> str:
-    """Take a snapshot of a project and make sure this node holds it verified; return its digest.
-
-    Somebody may save a file between the snapshot and the copy: a newer snapshot is taken then.
-    """
+def _bring_and_queue(
+    turn: _Turn, me: ThisNode, ledger: Ledger, spec: RunSpec, fixed: str
+) -> tuple[Ready, dict[str, Any]]:
+    project = spec.project or ""
+    ready = _code_ready(me, ledger, project, spec.node or me.name, fixed)
     known = me.fleet.projects.get(project)
-    if known is None:
-        raise ReleaseError(f"project {project!r} is no longer in nodes.json")
-    source = releases.Source(Path(known.source).expanduser(), tuple(known.exclude))
-    for _ in range(SNAPSHOTS - 1):
-        with suppress(SourceChanging):
-            return _brought(me, project, source)
-    return _brought(me, project, source)
+    rules = SetupRules.of(known).to_json() if known else None
+    cause = f"code ready: {ready.digest[:12]}: {ready.words}"
+    return ready, turn.move("end", ready.digest, rules=rules, cause=cause)
 
 
-def _brought(me: ThisNode, project: str, source: releases.Source) -> str:
-    taken = releases.snapshot(me.home, project, source)
-    patience = time.monotonic() + BUSY_PATIENCE_S
-    with suppress(ReleaseBusy):
-        releases.ensure_release(
-            me.home, project, taken.digest, source=source, wanted=lambda: time.monotonic() < patience
+def _code_ready(me: ThisNode, ledger: Ledger, project: str, node: str, fixed: str) -> Ready:
+    """Bring the code to the node that will run it; keep it here when that node cannot be reached."""
+    if node not in me.fleet.nodes:
+        raise ReleaseError(f"node {node!r} is no longer in nodes.json")
+    try:
+        done = deploy_task_to_node(
+            me, lines_of(me.home), project, node, digest=fixed or None, ledger=ledger if fixed else None
         )
-    return taken.digest
+    except NodeUnreachable as error:
+        log.warning("%s: %s", project, error)
+        kept = deploy_task_to_node(
+            me, lines_of(me.home), project, me.name, digest=fixed or None, ledger=ledger if fixed else None
+        )
+        return Ready(node, kept.digest, None, f"{error}; {node} fetches it when it takes the run")
+    return Ready(node, done.digest, done, done.words())
+
+
+def _afterwards(me: ThisNode, ledger: Ledger, project: str, ready: Ready) -> None:
+    """Do what the run need not wait for: our own copy, so that others can fetch it later, and the records."""
+    try:
+        ledger.code.expect(project, ready.node, ready.digest)
+        if ready.deployed and ready.deployed.brought:
+            ledger.code.note_sync(_brought(me, project, ready.deployed, ready.deployed.brought))
+    except FleetUnreachable as error:
+        log.warning("sync of %s to %s is not in the log: %s", project, ready.node, error)
+    source = source_here(me, project)
+    if ready.node == me.name or source is None:
+        return
+    try:
+        at_home(me, project, ready.digest, source)
+    except ReleaseError as error:
+        log.warning("no copy of %s %s is kept here: %s", project, ready.digest[:12], error)
+
+
+def _brought(me: ThisNode, project: str, deployed: Deployed, brought: releases.Brought) -> SyncEntry:
+    return SyncEntry(
+        project=project,
+        release=deployed.digest,
+        node=deployed.node,
+        why="dispatch",
+        said="brought",
+        source=me.name,
+        files=brought.files,
+        size_bytes=brought.size_bytes,
+        shared_files=brought.shared_files,
+        duration_s=brought.duration_s,
+    )
+
+
+def _note_failure(me: ThisNode, ledger: Ledger, project: str, spec: RunSpec, why: str) -> None:
+    entry = SyncEntry(
+        project=project,
+        release="",
+        node=spec.node or me.name,
+        why="dispatch",
+        said="failed",
+        source=me.name,
+        error=why,
+    )
+    try:
+        ledger.code.note_sync(entry)
+    except FleetUnreachable as error:
+        log.warning("the failed sync of %s is not in the log: %s", project, error)
 
 
 class _Turn:

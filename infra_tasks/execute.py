@@ -9,7 +9,6 @@ import os
 import secrets
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +24,11 @@ from infra_tasks.runner import exitrecord
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.clock import boot_clock, boot_id
 from infra_tasks.submit import is_run_id
+from infra_tasks.suppliers import source_here, supplying
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from infra_tasks.ledger import Ledger
     from infra_tasks.node import ThisNode
@@ -217,21 +218,21 @@ class Executor:
         attempt.scratch.mkdir(parents=True, exist_ok=True)
         if not spec.project:
             return Prepared(attempt.scratch)
-        project = me.fleet.projects.get(spec.project)
-        source_here = project if project and project.node == me.name else None
-        rules = SetupRules.of_run(fields.get("rules"), project)
-        place = releases.take_place(
-            me.home,
-            spec.project,
-            fields["release"],
-            copy_into=attempt.folder / "private",
-            source=releases.Source(Path(source_here.source).expanduser(), source_here.exclude) if source_here else None,
-            setup=rules.setup,
-            setup_timeout_s=rules.setup_timeout_s,
-            setup_env=settings.inherited(),
-            private=rules.private,
-            wanted=lambda: _ordered(attempt) is None,
-        )
+        rules = SetupRules.of_run(fields.get("rules"), me.fleet.projects.get(spec.project))
+        with supplying(me, self._ledger, spec.project, fields["release"]) as carrier:
+            place = releases.take_place(
+                me.home,
+                spec.project,
+                fields["release"],
+                copy_into=attempt.folder / "private",
+                source=source_here(me, spec.project),
+                carrier=carrier,
+                setup=rules.setup,
+                setup_timeout_s=rules.setup_timeout_s,
+                setup_env=settings.inherited(),
+                private=rules.private,
+                wanted=lambda: _ordered(attempt) is None,
+            )
         return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)])
 
     def _launch(self, attempt: Attempt, record: dict[str, Any], lock: Held, holds: list[Held]) -> None:

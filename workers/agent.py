@@ -21,6 +21,7 @@ from infra_tasks.errors import FleetUnreachable
 from infra_tasks.ledger import Ledger
 from infra_tasks.ledger.connect import url_of
 from infra_tasks.node import NodeHere
+from infra_tasks.releases.remote.launcher import write_launcher
 from infra_tasks.runner.clock import boot_clock, boot_id
 from infra_tasks.ship import Shipper
 from infra_tasks.sweep import sweep
@@ -150,6 +151,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     agent = Agent(settings.home())
+    write_launcher(settings.home())
     while not over.is_set():
         pulse.beat()
         try:

@@ -10,6 +10,7 @@ import click
 
 from infra_tasks.cli import spans
 from infra_tasks.cli.terminal import colour, styled, width
+from infra_tasks.model.amounts import bytes_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,10 +87,4 @@ def clock_time(moment: float | None) -> str:
 
 def size(amount: float | None) -> str:
     """Return bytes for people: 512 B, 9.0 MiB."""
-    if not amount:
-        return ""
-    for unit in ("B", "KiB", "MiB"):
-        if amount < 1024:
-            return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} GiB"
+    return bytes_in_words(amount) if amount else ""

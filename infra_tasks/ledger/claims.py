@@ -140,6 +140,7 @@ class Claims:
             actor=actor,
             release=release,
             lease_s=DISPATCH_LEASE_S,
+            keep_s=outcome.KEEP_S,
             retry_in_s=retry_in_s,
             cause=cause,
             rules=rules,

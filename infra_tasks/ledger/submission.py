@@ -84,6 +84,7 @@ def script_args(one: Submission) -> dict[str, Any]:
         "expires_s": one.expires_s if one.expires_s is not None else spec.expires_s,
         "idem": spec.idempotency_key,
         "retry_of": one.retry_of,
+        "root": one.headers.get("root_id") if one.headers and spec.project else None,
         "actor": one.actor,
         "meta_key": outcome.META_PREFIX + one.id,
     }

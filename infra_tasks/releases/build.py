@@ -167,7 +167,7 @@ class Building:
             path = f"{os.fspath(self.tree)}/{entry.path}"
             if entry.path not in checked:
                 if not _arrived(path, entry.sha256):
-                    raise NotAsSent(f"{entry.path!r} did not arrive as it was asked for")
+                    raise NotAsSent(f"{entry.path!r} did not arrive as it was sent")
                 os.chmod(path, sealed(entry))
             self.rows[entry.path] = row(self.tree, entry.path)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from infra_tasks.errors import ReleaseBusy, ReleaseDamaged, SourceChanging
@@ -17,7 +17,7 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from infra_tasks.model.manifest import Manifest
     from infra_tasks.releases.layout import Source
@@ -79,6 +79,16 @@ def hold(release: Release) -> int:
         raise ReleaseDamaged(f"the release {release.digest[:12]} was removed in between; try again")
     os.utime(fd)
     return fd
+
+
+@contextmanager
+def holding(release: Release) -> Iterator[None]:
+    """Keep a release from being changed or removed for a while. Raises ReleaseDamaged as `hold` does."""
+    fd = hold(release)
+    try:
+        yield
+    finally:
+        os.close(fd)
 
 
 def is_held(shelf: Shelf, digest: str) -> bool:

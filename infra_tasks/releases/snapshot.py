@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import ReleaseError, SourceChanging, SourceUnreadable
+from infra_tasks.errors import ReleaseDamaged, ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Entry, Manifest
 from infra_tasks.releases import sidecar
 from infra_tasks.releases.layout import Shelf
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from infra_tasks.releases.layout import Source
+    from infra_tasks.releases.layout import Release, Source
     from infra_tasks.settings import Home
 
 # A file that was hashed sooner than this after its last change may change again within one tick of the disk's clock,
@@ -100,6 +100,14 @@ def recall(shelf: Shelf, digest: str) -> Manifest | None:
     if manifest is None or manifest.digest != digest:
         shelf.manifest(digest).unlink(missing_ok=True)
         return None
+    return manifest
+
+
+def manifest_of(release: Release) -> Manifest:
+    """Return the manifest of a release on this node. Raises ReleaseDamaged if it is lost."""
+    manifest = recall(release.shelf, release.digest)
+    if manifest is None:
+        raise ReleaseDamaged(f"the manifest of the release {release.digest[:12]} is lost; dispatch again")
     return manifest
 
 

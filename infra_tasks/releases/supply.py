@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from infra_tasks.errors import SourceChanging, SourceUnreadable
+from infra_tasks.errors import ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import PLAIN, Entry
 from infra_tasks.releases.copying import cannot_give, copy_checked
 from infra_tasks.releases.layout import DIGEST, SEALED_EXECUTABLE, SEALED_PLAIN
@@ -67,6 +67,35 @@ class LocalCarrier:
             if not same:
                 raise _changed(self._root, entry)
         return {entry.path for entry in entries}
+
+
+class Several:
+    """Carriers asked one after the other, until one can."""
+
+    def __init__(self, carriers: Sequence[Carrier]) -> None:
+        self._carriers = carriers
+
+    @classmethod
+    def of(cls, source: Source | None, *others: Carrier) -> Several:
+        """Return a carrier that tries the source here first, if there is one."""
+        return cls([*([LocalCarrier(source)] if source else []), *others])
+
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return what the first one can tell."""
+        told = (carrier.manifest(digest) for carrier in self._carriers)
+        return next((manifest for manifest in told if manifest is not None), None)
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+        """Have the first one bring all that can. Raises ReleaseError with what each of them said."""
+        refused: list[ReleaseError] = []
+        for carrier in self._carriers:
+            try:
+                return carrier.bring(entries, tree)
+            except ReleaseError as error:
+                refused.append(error)
+        if len(refused) == 1:
+            raise refused[0]
+        raise ReleaseError("\n".join(str(error) for error in refused))
 
 
 def _changed(root: str, entry: Entry) -> SourceChanging:

@@ -1,10 +1,15 @@
 -- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its
 -- release, 'later' gives it back for another try after retry_in_s, using one retry.
 -- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause,
--- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is)
--- answer: {said = 'ok', spec, project, release, retries_used} | {said = 'refused', state}
+-- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is), keep_s
+-- The first run of a canvas that is dispatched fixes the release of the project for all its other runs (root:<run>).
+-- answer: {said = 'ok', spec, project, release, retries_used} | {said = 'refused', state} | {said = 'fixed', release}: its
+--         canvas was faster, with another release: bring that one, and say 'end' again
 local now, at = tick()
-local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used', 'rules')
+local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used', 'rules',
+  'root', 'canvas')
+local root = r[9] ~= '' and r[9] or (r[10] == '1' and A.run)
+if r[5] == '' and root then r[5] = redis.call('HGET', key('root', root), r[4]) or '' end
 local function refused() return cjson.encode({said = 'refused', state = r[1]}) end
 local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5], retries_used = tonumber(r[7]) or 0})
 if guarded(now) then return refused() end
@@ -28,8 +33,14 @@ elseif A.move == 'later' then
   wait_until(A.run, at + A.retry_in_s)
   move(A.run, 'SYNCING', 'PENDING', at, A.actor, A.cause or 'its code could not be brought', nil)
 else
+  if root then
+    local fixed = redis.call('HGET', key('root', root), r[4])
+    if fixed and fixed ~= A.release then return cjson.encode({said = 'fixed', release = fixed}) end
+    redis.call('HSET', key('root', root), r[4], A.release)
+    redis.call('EXPIRE', key('root', root), A.keep_s)
+  end
   put(A.run, 'dispatch', '', 'release', A.release, 'rules', r[8] ~= '' and r[8] or A.rules or '')
-  move(A.run, 'SYNCING', 'QUEUED', at, A.actor, 'code ready: ' .. string.sub(A.release, 1, 12), nil)
+  move(A.run, 'SYNCING', 'QUEUED', at, A.actor, A.cause or 'code ready: ' .. string.sub(A.release, 1, 12), nil)
   enqueue(A.run, now, 'QUEUED')
 end
 return ok

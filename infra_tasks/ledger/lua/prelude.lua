@@ -29,6 +29,7 @@
 -- holders:<project>:<digest>  set  nodes that said they hold this release
 -- expected            hash    "<project> <node>" -> digest of the release that should be there
 -- syncs               list    "<wall time> <entry as JSON>", how releases came to nodes, newest first
+-- root:<id>           hash    project -> release that the runs of a canvas share; id of the canvas' first run; kept as results are
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
 -- followed, asked:*, out:*     reading along: see infra_tasks/ledger/output.py
 local P = KEYS[1]

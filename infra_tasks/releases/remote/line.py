@@ -10,34 +10,28 @@ import logging
 import os
 import socket
 import time
-from collections import defaultdict
-from contextlib import contextmanager, suppress
-from functools import cache
-from threading import Lock
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from fabric import Config, Connection
 from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
 
 from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError
-from infra_tasks.releases.remote.ssh_files import CONNECT_S, SshFiles
+from infra_tasks.releases.remote.ssh_files import CONNECT_S
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from paramiko import Channel
 
     from infra_tasks.releases.remote.peer import Peer
+    from infra_tasks.releases.remote.ssh_files import SshFiles
     from infra_tasks.releases.remote.talk import Message
-    from infra_tasks.settings import Home
 
 # A porter imports what it needs when it starts; the machine may be busy.
 START_S = 30.0
 PING_S = 5.0
-# A line nobody used for so long is closed; one that rested for a moment is asked first whether it still answers.
-KEPT_S = 300.0
-RESTED_S = 1.0
 # A request that takes longer than this in all is given up: a run's own limit is not longer.
 LONGEST_S = 7200.0
 READ_BYTES = 1 << 18
@@ -231,56 +225,3 @@ def _connect(files: SshFiles, peer: Peer) -> Connection:
             ) from error
         raise NodeUnreachable(f"{peer.shown} cannot be reached over ssh: {error or type(error).__name__}") from error
     return connection
-
-
-class Lines:
-    """The kept lines of a process. Thread-safe."""
-
-    def __init__(self, home: Home) -> None:
-        self.files = SshFiles(home)
-        self._idle: dict[Peer, list[Line]] = defaultdict(list)
-        self._lock = Lock()
-
-    @contextmanager
-    def to(self, peer: Peer) -> Iterator[Line]:
-        """Give a line to a node, a kept one if there is one. Raises HostKeyRefused, NodeUnreachable."""
-        line = self._kept(peer) or Line(self.files, peer)
-        try:
-            yield line
-        finally:
-            self._give_back(line)
-
-    def _kept(self, peer: Peer) -> Line | None:
-        while True:
-            with self._lock:
-                line = self._idle[peer].pop() if self._idle[peer] else None
-            if line is None:
-                return None
-            rested_s = time.monotonic() - line.rested_at
-            if rested_s < RESTED_S or (rested_s < KEPT_S and line.answers()):
-                return line
-            line.close()
-
-    def _give_back(self, line: Line) -> None:
-        line.rested_at = time.monotonic()
-        if line.usable:
-            with self._lock:
-                self._idle[line.peer].append(line)
-
-    def close(self) -> None:
-        """End all that rest."""
-        with self._lock:
-            lines = [line for resting in self._idle.values() for line in resting]
-            self._idle.clear()
-        for line in lines:
-            line.close()
-
-
-@cache
-def _lines_of(home: Home, _pid: int) -> Lines:
-    return Lines(home)
-
-
-def lines_of(home: Home) -> Lines:
-    """Return the lines of this process: a connection must not be shared with a forked child."""
-    return _lines_of(home, os.getpid())

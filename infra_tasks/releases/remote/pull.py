@@ -5,17 +5,18 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
-from infra_tasks.errors import ReleaseError
+from infra_tasks.errors import NodeUnreachable, ReleaseError
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote import parcel, rsync
 from infra_tasks.releases.remote.rsync import Carry
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from infra_tasks.model.manifest import Entry, Manifest
-    from infra_tasks.releases.remote.line import Line, Lines
+    from infra_tasks.releases.remote.line import Line
+    from infra_tasks.releases.remote.lines import Lines
     from infra_tasks.releases.remote.peer import Peer
     from infra_tasks.settings import Home
 
@@ -23,12 +24,15 @@ if TYPE_CHECKING:
 class PullCarrier:
     """Fetches one release. Nobody is called before something is asked for; use it in a `with` and let go at its end."""
 
-    def __init__(self, home: Home, lines: Lines, project: str, digest: str, peers: Sequence[Peer]) -> None:
+    def __init__(
+        self, home: Home, lines: Callable[[], Lines], project: str, digest: str, peers: Callable[[], Sequence[Peer]]
+    ) -> None:
         self._shelf = Shelf(home, project)
         self._lines = lines
         self._digest = digest
-        self._peers = list(peers)
-        self._refused: list[str] = []
+        self._known_peers = peers
+        self._peers: list[Peer] | None = None
+        self._refused: list[tuple[str, ReleaseError]] = []
         self._stack = ExitStack()
         self._line: Line | None = None
         self._tree = ""
@@ -49,7 +53,7 @@ class PullCarrier:
             size_bytes = sum(entry.size for entry in entries)
             carry = Carry(line.peer, tree, self._tree, [entry.path for entry in entries], size_bytes)
             try:
-                rsync.run(rsync.pull_line(carry, self._lines.files.client_config()), carry)
+                rsync.run(rsync.pull_line(carry, self._lines().files.client_config()), carry)
             except ReleaseError as error:
                 self._next(line.peer, error)
             else:
@@ -58,12 +62,14 @@ class PullCarrier:
 
     def _offered(self) -> Line:
         """Return a line to a node that holds the release for us."""
+        if self._peers is None:
+            self._peers = list(self._known_peers())
         while self._line is None:
             if not self._peers:
-                raise ReleaseError(self._nobody())
+                raise self._nobody()
             peer = self._peers[0]
             try:
-                self._take(self._stack.enter_context(self._lines.to(peer)))
+                self._take(self._stack.enter_context(self._lines().to(peer)))
             except ReleaseError as error:
                 self._next(peer, error)
         return self._line
@@ -74,15 +80,19 @@ class PullCarrier:
         self._line, self._tree = line, offered["tree"]
 
     def _next(self, peer: Peer, error: ReleaseError) -> None:
-        self._refused.append(f"{peer.name}: {error}")
-        self._peers.remove(peer)
+        self._refused.append((peer.name, error))
+        self._peers = [other for other in self._peers or [] if other != peer]
         self.close()
 
-    def _nobody(self) -> str:
+    def _nobody(self) -> ReleaseError:
         what = f"the release {self._digest[:12]} of {self._shelf.project} is not on this node"
         if not self._refused:
-            return f"{what}, and no other node is known to hold it; submit again to run what the source is now"
-        return f"{what}, and nobody could give it:\n" + "\n".join(f"  {said}" for said in self._refused)
+            return ReleaseError(
+                f"{what}, and no other node is known to hold it; submit again to run what the source is now"
+            )
+        said = f"{what}, and nobody could give it:\n" + "\n".join(f"  {name}: {why}" for name, why in self._refused)
+        away = any(isinstance(why, NodeUnreachable) for _, why in self._refused)
+        return NodeUnreachable(said) if away else ReleaseError(said)
 
     def close(self) -> None:
         """Let go of what was offered, and give the line back."""

@@ -1,0 +1,169 @@
+"""Have a project's code on a node: here, or over ssh on another one. Dispatch, `infra sync` and the check share it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from infra_tasks import releases
+from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
+from infra_tasks.model.amounts import bytes_in_words, files_in_words
+from infra_tasks.model.nearest import did_you_mean
+from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.remote.peer import peer_of
+from infra_tasks.releases.remote.push import push
+from infra_tasks.suppliers import source_here, supplying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from infra_tasks.ledger import Ledger
+    from infra_tasks.model.manifest import Manifest
+    from infra_tasks.node import ThisNode
+    from infra_tasks.releases import Brought, Source
+    from infra_tasks.releases.remote.lines import Lines
+    from infra_tasks.releases.remote.push import Progress
+
+# A source that is edited all the time is given up after so many tries.
+SNAPSHOTS = 5
+# A transfer that was cut off is begun anew so often: a link may be down for a moment.
+TRANSFERS = 2
+# A release that is being set up may be so for half an hour: the run's own node waits for that, not its dispatcher.
+BUSY_PATIENCE_S = 3.0
+# More than this is rarely meant: somebody forgot to leave data or build results out.
+MANY_FILES = 10_000
+MANY_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A release on a node. `held`: it was there. `busy`: somebody has it in hands there, and a run waits for that."""
+
+    node: str
+    digest: str
+    said: Literal["held", "brought", "busy"]
+    brought: Brought | None = None
+
+    @property
+    def is_large(self) -> bool:
+        """Say whether more was brought for the first time than is usually meant."""
+        brought = self.brought
+        first = brought is not None and not brought.shared_files
+        return bool(first and brought and (brought.files > MANY_FILES or brought.size_bytes > MANY_BYTES))
+
+    def words(self) -> str:
+        """Return what happened, for the story of a run."""
+        if self.brought is None:
+            return f"{self.node} holds it" if self.said == "held" else f"{self.node} is at it"
+        sent = f"{files_in_words(self.brought.files)}, {bytes_in_words(self.brought.size_bytes)}"
+        shared = f", {self.brought.shared_files:,} shared" if self.brought.shared_files else ""
+        large = "; that is a lot: `infra sync PROJECT --dry-run` tells what could be left out" if self.is_large else ""
+        return f"{sent} brought to {self.node} in {self.brought.duration_s:.2f} s{shared}{large}"
+
+
+def deploy_task_to_node(
+    me: ThisNode,
+    lines: Lines,
+    project: str,
+    node: str,
+    *,
+    digest: str | None = None,
+    ledger: Ledger | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Deployed:
+    """Have a project's code on a node, as the source is now or, with `digest`, exactly that release.
+
+    The source must be on this node; a given release may come from wherever `ledger` knows it. Somebody may save a file
+    between the snapshot and the copy: a newer snapshot is taken then. Raises ReleaseError and its kinds:
+    NodeUnreachable, HostKeyRefused, SourceUnreadable, SourceChanging when it never holds still, NamesCollide ...
+    """
+    way = _Way(me, lines, project, node, progress)
+    if digest is not None:
+        return way.given(digest, ledger)
+    source = _source(me, project)
+    for _ in range(SNAPSHOTS - 1):
+        with suppress(SourceChanging):
+            return way.fresh(source)
+    return way.fresh(source)
+
+
+def _source(me: ThisNode, project: str) -> Source:
+    known = me.fleet.projects.get(project)
+    if known is None:
+        raise ReleaseError(f"project {project!r} is no longer in nodes.json{did_you_mean(project, me.fleet.projects)}")
+    source = source_here(me, project)
+    if source is None:
+        raise ReleaseError(f"the source of {project} is on node {known.node}: ask there")
+    return source
+
+
+def at_home(me: ThisNode, project: str, digest: str, source: Source) -> Deployed:
+    """Have a release of a source on this node, where the source is."""
+    patience = time.monotonic() + BUSY_PATIENCE_S
+    try:
+        release = releases.ensure_release(
+            me.home, project, digest, source=source, wanted=lambda: time.monotonic() < patience
+        )
+    except ReleaseBusy:
+        return Deployed(me.name, digest, "busy")
+    return Deployed(me.name, digest, "brought" if release.brought else "held", release.brought)
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One project's way to one node."""
+
+    me: ThisNode
+    lines: Lines
+    project: str
+    node: str
+    progress: Callable[[Progress], None] | None
+
+    def fresh(self, source: Source) -> Deployed:
+        """Bring what the source is now."""
+        taken = releases.snapshot(self.me.home, self.project, source)
+        if self.node == self.me.name:
+            return at_home(self.me, self.project, taken.digest, source)
+        return self._sent(taken.digest, lambda: taken.manifest, source.path)
+
+    def given(self, digest: str, ledger: Ledger | None) -> Deployed:
+        """Have it here first, from wherever it is; then send it from our immutable copy."""
+        release = self._fetched(digest, ledger)
+        if self.node == self.me.name:
+            return Deployed(self.node, digest, "brought" if release.brought else "held", release.brought)
+        with releases.holding(release):
+            return self._sent(digest, lambda: releases.manifest_of(release), release.path)
+
+    def _fetched(self, digest: str, ledger: Ledger | None) -> releases.Release:
+        source = source_here(self.me, self.project)
+        if ledger is None:
+            return releases.ensure_release(self.me.home, self.project, digest, source=source)
+        with supplying(self.me, ledger, self.project, digest) as carrier:
+            return releases.ensure_release(self.me.home, self.project, digest, source=source, carrier=carrier)
+
+    def _sent(self, digest: str, manifest: Callable[[], Manifest], tree: Path) -> Deployed:
+        for _ in range(TRANSFERS - 1):
+            with suppress(TransferBroken):
+                return self._sent_once(digest, manifest, tree)
+        return self._sent_once(digest, manifest, tree)
+
+    def _sent_once(self, digest: str, manifest: Callable[[], Manifest], tree: Path) -> Deployed:
+        shelf = Shelf(self.me.home, self.project)
+        with self.lines.to(peer_of(self.me.fleet, self.node)) as line:
+            try:
+                pushed = push(
+                    line,
+                    self.lines.files,
+                    shelf,
+                    digest,
+                    manifest,
+                    tree,
+                    patience_s=BUSY_PATIENCE_S,
+                    progress=self.progress,
+                )
+            except ReleaseBusy:
+                return Deployed(self.node, digest, "busy")
+        return Deployed(self.node, digest, "brought" if pushed.brought else "held", pushed.brought)

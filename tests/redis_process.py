@@ -32,15 +32,21 @@ def free_port() -> int:
 class RedisProcess:
     """One server. `start`, `kill`, `stop`, `copy_to` / `restore_from` for rolling it back."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, password: str = "", hosts: tuple[str, ...] = ("127.0.0.1",)) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
+        self.password = password
+        self.hosts = hosts
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return self.url_at(self.hosts[0])
+
+    def url_at(self, host: str) -> str:
+        """The address for whoever reaches this machine under another name."""
+        return f"redis://{f':{self.password}@' if self.password else ''}{host}:{self.port}/0"
 
     def start(self) -> RedisProcess:
         with (self.folder / "log").open("ab") as log:
@@ -54,26 +60,27 @@ class RedisProcess:
         return self
 
     def options(self) -> list[str]:
-        """The settings of the project's own Redis, but for the password."""
-        place = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
-        return [*place, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
+        """The settings of the project's own Redis."""
+        place = ["--port", str(self.port), "--bind", *self.hosts, "--dir", str(self.folder)]
+        secret = ["--requirepass", self.password] if self.password else []
+        return [*place, *secret, "--save", "", "--appendonly", "yes", "--appendfsync", "always"]
 
     def answers(self) -> bool:
         try:
-            with redis.Redis(port=self.port, socket_timeout=2) as client:
+            with redis.Redis(port=self.port, password=self.password or None, socket_timeout=2) as client:
                 return bool(client.ping())
         except redis.RedisError:
             return False
 
     def waited_for(self, key: str) -> bool:
         """Say whether somebody has subscribed to a key and then looked whether it is there."""
-        with redis.Redis(port=self.port, socket_timeout=2) as client:
+        with redis.Redis(port=self.port, password=self.password or None, socket_timeout=2) as client:
             done = [one["cmd"] for one in client.client_list()]
             return bool(client.pubsub_channels(key)) and "get" in done
 
     def put(self, key: str, text: str) -> None:
         """Write a value and announce it, as the script that ends a run does."""
-        with redis.Redis(port=self.port, socket_timeout=2) as client:
+        with redis.Redis(port=self.port, password=self.password or None, socket_timeout=2) as client:
             client.set(key, text)
             client.publish(key, text)
 

@@ -21,6 +21,9 @@ LAST_LINES = 25  # of every log, shown when a test fails
 class WholeNode:
     """One node. Everything it starts ends with `close`, also what the tests' commands left behind."""
 
+    roles = ROLES
+    inside: tuple[str, ...] = ()  # what comes before every command (a network namespace)
+
     def __init__(
         self, home: Path, *, slots: int = 2, projects: dict[str, Path | dict[str, Any]] | None = None, **more: Any
     ) -> None:
@@ -48,6 +51,10 @@ class WholeNode:
                 for name, said in (projects or {}).items()
             },
         }
+        self.put_fleet(fleet)
+
+    def put_fleet(self, fleet: dict[str, Any]) -> None:
+        """Put a nodes.json in place, whole at once."""
         beside = self.home / ".nodes.json"
         beside.write_text(json.dumps(fleet))
         beside.rename(self.home / "nodes.json")
@@ -56,7 +63,7 @@ class WholeNode:
         """Start the watcher and wait until every role lives."""
         said = self.python("-m", "workers.watcher", "--detach", within_s=120)
         assert said.returncode == 0, said.stdout + said.stderr + self.logs()
-        eventually(lambda: all(self.role_pid(role) for role in ROLES), 60, "every role lives")
+        eventually(lambda: all(self.role_pid(role) for role in self.roles), 60, "every role lives")
         return self
 
     def python(
@@ -64,7 +71,7 @@ class WholeNode:
     ) -> subprocess.CompletedProcess[str]:
         """Run this project's python in the node's environment."""
         return subprocess.run(
-            [sys.executable, *arguments],
+            [*self.inside, sys.executable, *arguments],
             env={**self.env, **(env or {})},
             cwd=ROOT,
             capture_output=True,
@@ -143,7 +150,7 @@ class WholeNode:
 
     def close(self) -> None:
         """End everything, whatever state it is in."""
-        for pid in [self.watcher_pid(), *(self.role_pid(role) for role in ROLES)]:
+        for pid in [self.watcher_pid(), *(self.role_pid(role) for role in self.roles)]:
             if pid:
                 _signal(pid, signal.SIGKILL)
         for process in [*self.processes(), *self.run_processes(), *self._shims()]:

@@ -12,16 +12,21 @@ from infra_tasks import __version__
 from infra_tasks.cli.terminal import colour
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from infra_tasks.cli.manner import Manner
 
 
 class Entry(NamedTuple):
-    """One command in the help; its code is `infra_tasks.cli.commands.<name>`."""
+    """One command in the help: `runs`, or `key accept`, a command about a noun. Its code is in `commands/`."""
 
     name: str
     says: str
+
+    @property
+    def module(self) -> str:
+        """Where its code is: `runs`, `key_accept`."""
+        return f"infra_tasks.cli.commands.{self.name.replace(' ', '_')}"
 
 
 SECTIONS: dict[str, tuple[Entry, ...]] = {
@@ -37,10 +42,19 @@ SECTIONS: dict[str, tuple[Entry, ...]] = {
         Entry("logs", "print what a run has written"),
         Entry("status", "tell how this node and the fleet are"),
     ),
+    "Code": (
+        Entry("sync", "bring a project's code to nodes"),
+        Entry("syncs", "list what was brought where"),
+        Entry("releases", "list what code the nodes hold"),
+        Entry("release prune", "remove releases nobody needs"),
+    ),
     "Fleet": (
         Entry("init", "make a fleet of this machine, or add projects"),
         Entry("up", "start this node"),
         Entry("down", "stop this node"),
+        Entry("key accept", "trust the host key of a node"),
+        Entry("key list", "list the host keys that are trusted"),
+        Entry("key forget", "trust the host key of a node no more"),
     ),
 }
 BEGINNING = (
@@ -48,34 +62,56 @@ BEGINNING = (
     ("infra up --detach", "start it"),
     ("infra run -- echo hello", "run a command on it"),
 )
-NAMES = tuple(entry.name for section in SECTIONS.values() for entry in section)
+ENTRIES = {entry.name: entry for section in SECTIONS.values() for entry in section}
+NAMES = tuple(ENTRIES)
 
 
 class ReaderGone(Exception):
     """Nobody reads our stdout any more."""
 
 
-class Infra(click.Group):
-    """The group of all commands, loaded one by one."""
+class Loaded(click.Group):
+    """A group whose commands are loaded one by one: those whose name begins with `noun`, all without one."""
+
+    def __init__(self, *args: Any, noun: str = "", **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._beginning = f"{noun} " if noun else ""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """Return all names, in the order of the help."""
-        return list(NAMES)
+        """Return the next word of all names, in the order of the help."""
+        ours = [name.removeprefix(self._beginning) for name in NAMES if name.startswith(self._beginning)]
+        return list(dict.fromkeys(name.split(" ")[0] for name in ours))
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """Load one command."""
-        if cmd_name not in NAMES:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command, or make the group of a noun."""
+        if cmd_name not in self.list_commands(ctx):
             return None
-        command: click.Command = import_module(f"infra_tasks.cli.commands.{cmd_name}").command
+        entry = ENTRIES.get(self._beginning + cmd_name)
+        if entry is None:
+            return _about(cmd_name)
+        command: click.Command = import_module(entry.module).command
         return command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that is meant; a mistyped one is told with the nearest name."""
-        if args[0] not in NAMES and not args[0].startswith("-"):
-            _no_such_command(ctx, args[0])
+        known = self.list_commands(ctx)
+        if args[0] not in known and not args[0].startswith("-"):
+            _no_such_command(ctx, args[0], known)
         return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write what each command does."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(entry.name, entry.says) for entry in ENTRIES.values() if self._is_ours(entry)])
+
+    def _is_ours(self, entry: Entry) -> bool:
+        return entry.name.startswith(self._beginning)
+
+
+class Infra(Loaded):
+    """The group of all commands."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse (and print help). Raises ReaderGone where click would end the process by itself."""
@@ -104,10 +140,23 @@ def _reader_minded() -> Iterator[None]:
         raise ReaderGone from error
 
 
-def _no_such_command(ctx: click.Context, word: str) -> NoReturn:
+def _about(noun: str) -> click.Group:
+    """Make the group of the commands about a noun; alone it shows its help."""
+
+    @click.group(noun, cls=Loaded, noun=noun, invoke_without_command=True)
+    @click.pass_context
+    def about(ctx: click.Context) -> None:
+        if ctx.invoked_subcommand is None:
+            click.echo(ctx.get_help())
+
+    return about
+
+
+def _no_such_command(ctx: click.Context, word: str, known: Sequence[str]) -> NoReturn:
     from infra_tasks.model.nearest import did_you_mean  # noqa: PLC0415  difflib is only loaded for a mistake
 
-    raise click.UsageError(f"no command {word!r}{did_you_mean(word, NAMES)}", ctx)
+    said = f"{ctx.command_path.removeprefix('infra').strip()} {word}".strip()
+    raise click.UsageError(f"no command {said!r}{did_you_mean(word, known)}", ctx)
 
 
 @click.group(

@@ -1,13 +1,16 @@
-"""Values of options in our own forms: a span, K=V, NAME=PATH. Each raises click.BadParameter."""
+"""Values of options in our own forms: a span, K=V, NAME=PATH, SHA256:... Each raises click.BadParameter."""
 
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import click
 
 from infra_tasks.cli import spans
+
+FINGERPRINT = re.compile(r"(SHA256:[A-Za-z0-9+/]{43})=?")
 
 
 def span(text: str) -> float:
@@ -37,3 +40,11 @@ def project(text: str) -> tuple[str, Path]:
     if not folder.is_dir():
         raise click.BadParameter(f"{folder} is {'no folder' if folder.exists() else 'not there'}")
     return name, folder
+
+
+def fingerprint(text: str) -> str:
+    """Return a fingerprint as ssh-keygen -l prints it."""
+    found = FINGERPRINT.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(f"found {text!r}; allowed: SHA256: and 43 characters, as ssh-keygen -l prints it")
+    return found[1]

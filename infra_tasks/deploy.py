@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from infra_tasks import releases
 from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
-from infra_tasks.model.amounts import bytes_in_words, files_in_words
+from infra_tasks.model.amounts import transfer_in_words
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.peer import peer_of
@@ -58,10 +58,10 @@ class Deployed:
         """Return what happened, for the story of a run."""
         if self.brought is None:
             return f"{self.node} holds it" if self.said == "held" else f"{self.node} is at it"
-        sent = f"{files_in_words(self.brought.files)}, {bytes_in_words(self.brought.size_bytes)}"
-        shared = f", {self.brought.shared_files:,} shared" if self.brought.shared_files else ""
-        large = "; that is a lot: `infra sync PROJECT --dry-run` tells what could be left out" if self.is_large else ""
-        return f"{sent} brought to {self.node} in {self.brought.duration_s:.2f} s{shared}{large}"
+        brought, way = self.brought, f"to {self.node}"
+        words = transfer_in_words(brought.files, brought.size_bytes, brought.shared_files, way, brought.duration_s)
+        much = "; that is a lot: `infra sync PROJECT --dry-run` tells what could be left out"
+        return words + (much if self.is_large else "")
 
 
 def deploy_task_to_node(
@@ -141,8 +141,8 @@ class _Way:
         source = source_here(self.me, self.project)
         if ledger is None:
             return releases.ensure_release(self.me.home, self.project, digest, source=source)
-        with supplying(self.me, ledger, self.project, digest) as carrier:
-            return releases.ensure_release(self.me.home, self.project, digest, source=source, carrier=carrier)
+        with supplying(self.me, ledger, self.project, digest) as supply:
+            return releases.ensure_release(self.me.home, self.project, digest, source=source, carrier=supply.carrier)
 
     def _sent(self, digest: str, manifest: Callable[[], Manifest], tree: Path) -> Deployed:
         for _ in range(TRANSFERS - 1):

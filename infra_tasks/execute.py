@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from infra_tasks import live, releases, settings
-from infra_tasks.errors import LaunchFailed, ReleaseError, SetupFailed
+from infra_tasks.errors import FleetUnreachable, LaunchFailed, NodeUnreachable, ReleaseError, SetupFailed
+from infra_tasks.ledger.code import SyncEntry
 from infra_tasks.live import Token
 from infra_tasks.model.outcome import unstarted
 from infra_tasks.model.run import is_final
@@ -32,11 +34,15 @@ if TYPE_CHECKING:
 
     from infra_tasks.ledger import Ledger
     from infra_tasks.node import ThisNode
+    from infra_tasks.releases.supply import Carrier
     from infra_tasks.runner.launch import Zygote
 
 # A hint whose run finds no free slot (or a ledger in safe mode) waits in its worker and asks again this often.
 ASK_AGAIN_S = 0.1
 ASK_AGAIN_AT_MOST_S = 1.0
+# A node that could give the code and cannot be reached is asked so often, with a pause.
+FETCHES = 3
+FETCH_AGAIN_S = 5.0
 PATIENT = frozenset({"full", "safe"})
 WRONG_NUMBER = "attempt"  # why a claim is refused: another attempt had this number
 
@@ -74,6 +80,7 @@ class Prepared:
     cwd: Path
     release: str = ""
     holds: list[Held] = field(default_factory=list)
+    fetched: SyncEntry | None = None  # what had to come from another node first
 
 
 class Executor:
@@ -202,7 +209,7 @@ class Executor:
         try:
             if unwritten := _unwritten(attempt, record):
                 return _fail(attempt, record, "lost", unwritten)
-            if spec.project and not self._may_start(me, token, prepared.release):
+            if spec.project and not self._may_start(me, token, prepared):
                 return _fail(attempt, record, "fenced", "its claim was refused at the start")
             self._launch(attempt, record, lock, prepared.holds)
         finally:
@@ -210,8 +217,13 @@ class Executor:
                 held.close()
         return None
 
-    def _may_start(self, me: ThisNode, token: Token, release: str) -> bool:
-        said = self._ledger.claims.start(*token, release=release, actor=f"worker {me.name}")
+    def _may_start(self, me: ThisNode, token: Token, prepared: Prepared) -> bool:
+        entry = prepared.fetched
+        cause = f"code verified: {entry.words()}" if entry else None
+        said = self._ledger.claims.start(*token, release=prepared.release, actor=f"worker {me.name}", cause=cause)
+        if entry:
+            with suppress(FleetUnreachable):  # the log is for people: nothing waits for it
+                self._ledger.code.note_sync(entry, patience_s=0)
         return bool(said["said"] == "ok")
 
     def _prepare(self, me: ThisNode, spec: RunSpec, fields: dict[str, str], attempt: Attempt) -> Prepared:
@@ -219,21 +231,36 @@ class Executor:
         if not spec.project:
             return Prepared(attempt.scratch)
         rules = SetupRules.of_run(fields.get("rules"), me.fleet.projects.get(spec.project))
-        with supplying(me, self._ledger, spec.project, fields["release"]) as carrier:
-            place = releases.take_place(
-                me.home,
-                spec.project,
-                fields["release"],
-                copy_into=attempt.folder / "private",
-                source=source_here(me, spec.project),
-                carrier=carrier,
-                setup=rules.setup,
-                setup_timeout_s=rules.setup_timeout_s,
-                setup_env=settings.inherited(),
-                private=rules.private,
-                wanted=lambda: _ordered(attempt) is None,
-            )
-        return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)])
+        began = time.monotonic()
+        with supplying(me, self._ledger, spec.project, fields["release"]) as supply:
+            place = self._place(me, spec.project, fields["release"], rules, attempt, supply.carrier)
+            entry = _fetched(me, place, supply.source, time.monotonic() - began)
+        return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)], entry)
+
+    def _place(
+        self, me: ThisNode, project: str, digest: str, rules: SetupRules, attempt: Attempt, carrier: Carrier
+    ) -> releases.Place:
+        """Take the run's place; a node that could give the code and is away for a moment is asked again."""
+        for tries_left in reversed(range(FETCHES)):
+            try:
+                return releases.take_place(
+                    me.home,
+                    project,
+                    digest,
+                    copy_into=attempt.folder / "private",
+                    source=source_here(me, project),
+                    carrier=carrier,
+                    setup=rules.setup,
+                    setup_timeout_s=rules.setup_timeout_s,
+                    setup_env=settings.inherited(),
+                    private=rules.private,
+                    wanted=lambda: _ordered(attempt) is None,
+                )
+            except NodeUnreachable:
+                if not tries_left or _ordered(attempt):
+                    raise
+                self._pause.wait(FETCH_AGAIN_S)
+        raise AssertionError("the last try raises or returns")
 
     def _launch(self, attempt: Attempt, record: dict[str, Any], lock: Held, holds: list[Held]) -> None:
         """Start the shim, give it the lock, and wait until it has ended."""
@@ -246,6 +273,25 @@ class Executor:
         with shim:
             shim.wait()
         return None
+
+
+def _fetched(me: ThisNode, place: releases.Place, source: str, duration_s: float) -> SyncEntry | None:
+    """Return what had to come before the run could start, None if all was here."""
+    brought = place.release.brought
+    if brought is None:
+        return None
+    return SyncEntry(
+        project=place.release.project,
+        release=place.release.digest,
+        node=me.name,
+        why="pull",
+        said="brought",
+        source=source,
+        files=brought.files,
+        size_bytes=brought.size_bytes,
+        shared_files=brought.shared_files,
+        duration_s=duration_s,
+    )
 
 
 def _next_number(me: ThisNode, run_id: str, claimed: int) -> int:

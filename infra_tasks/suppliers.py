@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,9 +39,23 @@ def in_order(fleet: Fleet, asking: str, project: str, holders: Collection[str]) 
     return [name for name in wanted if name != asking and name in fleet.nodes and not fleet.nodes[name].is_local]
 
 
+@dataclass(frozen=True)
+class Supply:
+    """Whoever can give one release to this node, as one carrier."""
+
+    carrier: Several
+    fetching: PullCarrier
+    here: str
+
+    @property
+    def source(self) -> str:
+        """The node that gave what was missing."""
+        return self.fetching.fetched_from or self.here
+
+
 @contextmanager
-def supplying(me: ThisNode, ledger: Ledger, project: str, digest: str) -> Iterator[Several]:
-    """Give a carrier for one release. Nobody is asked for anything before something is missing."""
+def supplying(me: ThisNode, ledger: Ledger, project: str, digest: str) -> Iterator[Supply]:
+    """Give the supply of one release. Nobody is asked for anything before something is missing."""
 
     def peers() -> list[Peer]:
         try:
@@ -50,4 +65,4 @@ def supplying(me: ThisNode, ledger: Ledger, project: str, digest: str) -> Iterat
         return [peer_of(me.fleet, name) for name in in_order(me.fleet, me.name, project, holders)]
 
     with PullCarrier(me.home, lambda: lines_of(me.home), project, digest, peers) as fetching:
-        yield Several.of(source_here(me, project), fetching)
+        yield Supply(Several.of(source_here(me, project), fetching), fetching, me.name)

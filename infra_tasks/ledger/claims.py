@@ -57,9 +57,13 @@ class Claims:
             actor=actor,
         )
 
-    def start(self, run_id: str, attempt: int, claim: str, *, release: str, actor: str) -> Answer:
+    def start(
+        self, run_id: str, attempt: int, claim: str, *, release: str, actor: str, cause: str | None = None
+    ) -> Answer:
         """Say that the code is verified and the command is about to start. `fenced`: somebody else owns the run."""
-        return self._answer("start", run=run_id, attempt=attempt, claim=claim, release=release, actor=actor)
+        return self._answer(
+            "start", run=run_id, attempt=attempt, claim=claim, release=release, actor=actor, cause=cause
+        )
 
     def renew(self, *, patience_s: float, **said: Any) -> Answer:
         """Heartbeat of a node and renewal of all its leases; the answer says what is wanted of each attempt."""

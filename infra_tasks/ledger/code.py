@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from infra_tasks.errors import SafeMode
+from infra_tasks.model.amounts import transfer_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,6 +44,11 @@ class SyncEntry:
     duration_s: float = 0.0
     error: str | None = None
     at: float = 0.0
+
+    def words(self) -> str:
+        """Return what was brought, for the story of a run: files, bytes, seconds."""
+        way = f"from {self.source} to {self.node}"
+        return transfer_in_words(self.files, self.size_bytes, self.shared_files, way, self.duration_s)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 from fabric import Config, Connection
 from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
+from paramiko.ssh_exception import NoValidConnectionsError
 
-from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError
+from infra_tasks.errors import NodeUnreachable, ReleaseError
+from infra_tasks.releases.remote.host_key import key_of, refused
+from infra_tasks.releases.remote.known_hosts import known
 from infra_tasks.releases.remote.ssh_files import CONNECT_S
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 
@@ -76,6 +79,10 @@ class Line:
                 raise raised or error_of(message["error"])
             if "bring" in message:
                 raised = self._bring(bring or self._cannot_bring, message["bring"])
+
+    def breathing(self) -> Breath:
+        """Keep the porter from forgetting us while we are busy with something else (in a `with`)."""
+        return Breath(self._send)
 
     def _cannot_bring(self, _wanted: Message) -> None:
         raise ReleaseError(f"{self.peer.name} asks for files that nobody here can bring")
@@ -209,10 +216,8 @@ def _connect(files: SshFiles, peer: Peer) -> Connection:
         connection.open()
         connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BadHostKeyException as error:
-        raise HostKeyRefused(
-            f"{peer.shown} shows another host key ({error.key.fingerprint}) than the one that was accepted. Find out "
-            f"why (a new machine? somebody in between?); to accept the new one: infra key accept {peer.name}"
-        ) from error
+        shown = key_of(error.key.get_name(), error.key.get_base64())
+        raise refused(peer.name, peer.address, known(files.home, peer.address), shown) from error
     except AuthenticationException as error:
         raise NodeUnreachable(
             f"{peer.shown} lets nobody in with our keys: {error}. Put this node's public key into its "
@@ -220,8 +225,14 @@ def _connect(files: SshFiles, peer: Peer) -> Connection:
         ) from error
     except (OSError, EOFError, SSHException) as error:
         if "known_hosts" in str(error):
-            raise HostKeyRefused(
-                f"the host key of {peer.shown} is not known here: accept it with: infra key accept {peer.name}"
-            ) from error
-        raise NodeUnreachable(f"{peer.shown} cannot be reached over ssh: {error or type(error).__name__}") from error
+            raise refused(peer.name, peer.address, known(files.home, peer.address), None) from error
+        raise NodeUnreachable(f"{peer.shown} cannot be reached over ssh: {_words(error)}") from error
     return connection
+
+
+def _words(error: Exception) -> str:
+    """Return an error's own words; paramiko wraps what several addresses of a host said."""
+    if isinstance(error, NoValidConnectionsError):
+        error = next(iter(error.errors.values()))
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return said or type(error).__name__

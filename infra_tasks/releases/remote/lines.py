@@ -10,6 +10,7 @@ from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from infra_tasks.errors import NodeUnreachable
 from infra_tasks.releases.remote.ssh_files import SshFiles
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 # A line nobody used for so long is closed; one that rested for a moment is asked first whether it still answers.
 KEPT_S = 300.0
 RESTED_S = 1.0
+# A node that could not be reached is not tried again sooner: a hundred runs for it would each wait for the deadline.
+AWAY_S = 4.0
 
 
 class Lines:
@@ -31,11 +34,12 @@ class Lines:
         self.files = SshFiles(home)
         self._idle: dict[Peer, list[Line]] = defaultdict(list)
         self._lock = Lock()
+        self._away: dict[Peer, tuple[float, NodeUnreachable]] = {}
 
     @contextmanager
     def to(self, peer: Peer) -> Iterator[Line]:
         """Give a line to a node, a kept one if there is one. Raises HostKeyRefused, NodeUnreachable."""
-        line = self._kept(peer) or _new(self.files, peer)
+        line = self._kept(peer) or self._opened(peer)
         try:
             yield line
         finally:
@@ -51,6 +55,18 @@ class Lines:
             if rested_s < RESTED_S or (rested_s < KEPT_S and line.answers()):
                 return line
             line.close()
+
+    def _opened(self, peer: Peer) -> Line:
+        since, error = self._away.get(peer, (0.0, None))
+        if error is not None and time.monotonic() - since < AWAY_S:
+            raise NodeUnreachable(str(error))
+        try:
+            line = _new(self.files, peer)
+        except NodeUnreachable as found:
+            self._away[peer] = (time.monotonic(), found)
+            raise
+        self._away.pop(peer, None)
+        return line
 
     def _give_back(self, line: Line) -> None:
         line.rested_at = time.monotonic()

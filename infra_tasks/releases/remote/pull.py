@@ -53,7 +53,8 @@ class PullCarrier:
             size_bytes = sum(entry.size for entry in entries)
             carry = Carry(line.peer, tree, self._tree, [entry.path for entry in entries], size_bytes)
             try:
-                rsync.run(rsync.pull_line(carry, self._lines().files.client_config()), carry)
+                with line.breathing():
+                    rsync.run(rsync.pull_line(carry, self._lines().files.client_config()), carry)
             except ReleaseError as error:
                 self._next(line.peer, error)
             else:
@@ -62,11 +63,12 @@ class PullCarrier:
 
     def _offered(self) -> Line:
         """Return a line to a node that holds the release for us."""
-        if self._peers is None:
+        if self._line is None and self._peers is None:
             self._peers = list(self._known_peers())
         while self._line is None:
             if not self._peers:
-                raise self._nobody()
+                nobody, self._peers, self._refused = self._nobody(), None, []  # asked again, all are asked again
+                raise nobody
             peer = self._peers[0]
             try:
                 self._take(self._stack.enter_context(self._lines().to(peer)))

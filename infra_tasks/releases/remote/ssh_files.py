@@ -54,6 +54,7 @@ class SshFiles:
     """The files of one node."""
 
     def __init__(self, home: Home) -> None:
+        self.home = home
         self._folder = home.root / "ssh"
 
     @property

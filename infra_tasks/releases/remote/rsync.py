@@ -165,7 +165,7 @@ _MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...]
     (
         ReleaseError,
         {127},
-        ("rsync: not found", "rsync: command not found"),
+        ("rsync: not found", "rsync: command not found", "command not found: rsync"),
         "{node} has no rsync: install it there (apt install rsync, or brew); it said: {said}",
     ),
     (

@@ -70,6 +70,15 @@ def test_an_end_of_rsync_is_told_in_its_own_words_and_with_a_cure(code, words, k
     assert said in str(error)
 
 
+def test_of_a_long_complaint_beginning_and_end_are_told_without_its_frame():
+    words = "@@@@@@@\n@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @\n@@@@\n" + "\n".join(map(str, range(20)))
+    said = str(rsync.meaning(255, words + "\nHost key verification failed.", carry()))
+    assert "HOST KEY OF n2" in said
+    assert "HAS CHANGED" in said
+    assert "@@" not in said
+    assert said.index("18 | 19 | Host key verification failed.")
+
+
 def test_a_large_transfer_may_take_longer():
     assert rsync.deadline_s(0) == rsync.AT_LEAST_S
     assert rsync.deadline_s(2**31) > 8 * rsync.AT_LEAST_S

@@ -179,6 +179,10 @@ class Line:
             )
         return hello
 
+    def is_open(self) -> bool:
+        """Say whether nothing is known that would be against using it."""
+        return self.usable and not self._channel.closed and self._connection.transport.is_active()
+
     def answers(self) -> bool:
         """Say whether the far end is still there; a line that rested may have been cut."""
         try:

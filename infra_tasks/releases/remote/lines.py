@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from infra_tasks.releases.remote.peer import Peer
     from infra_tasks.settings import Home
 
-# A line nobody used for so long is closed; one that rested for a moment is asked first whether it still answers.
+# A line nobody used for so long is closed; one that rested longer than a moment is asked whether it still answers.
 KEPT_S = 300.0
-RESTED_S = 1.0
+RESTED_S = 0.1
 # A node that could not be reached is not tried again sooner: a hundred runs for it would each wait for the deadline.
 AWAY_S = 4.0
 
@@ -52,7 +52,7 @@ class Lines:
             if line is None:
                 return None
             rested_s = time.monotonic() - line.rested_at
-            if rested_s < RESTED_S or (rested_s < KEPT_S and line.answers()):
+            if rested_s < KEPT_S and line.is_open() and (rested_s < RESTED_S or line.answers()):
                 return line
             line.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import NotAsSent, SourceChanging, SourceUnreadable
+from infra_tasks.errors import NotAsSent, ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.releases.layout import Brought
 from infra_tasks.releases.remote import parcel, rsync
 from infra_tasks.releases.remote.rsync import Carry
@@ -103,7 +103,12 @@ class _Sending:
         sizes = {entry.path: entry.size for entry in self._manifest.entries if entry.path in asked}
         carry = Carry(self._line.peer, self._tree, wanted["tree"], list(sizes), sum(sizes.values()))
         told = Tally(sizes, self._progress) if self._progress else None
-        rsync.run(rsync.push_line(carry, self._files.client_config(), told=bool(told)), carry, told)
+        try:
+            rsync.run(rsync.push_line(carry, self._files.client_config(), told=bool(told)), carry, told)
+        except ReleaseError as error:
+            if self._tree.is_dir():
+                raise
+            raise SourceUnreadable(f"the source {self._tree} went away while it was sent") from error
 
 
 class Tally:

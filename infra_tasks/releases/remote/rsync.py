@@ -152,6 +152,12 @@ _MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...]
     (
         HostKeyRefused,
         set(),
+        ("REMOTE HOST IDENTIFICATION HAS CHANGED",),
+        "THE HOST KEY OF {node} HAS CHANGED: {said}; if the machine was set up anew: infra key accept {name}",
+    ),
+    (
+        HostKeyRefused,
+        set(),
         ("Host key verification failed",),
         "the host key of {node} is refused: {said}; accept it with: infra key accept {name}",
     ),
@@ -180,5 +186,8 @@ _MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...]
 
 
 def _short(words: str) -> str:
-    lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return " | ".join(lines[:SHOWN_LINES]) or "(it said nothing)"
+    """Return the lines that say something, in the middle none: what failed stands first, what came of it last."""
+    lines = [line.strip() for line in words.splitlines() if line.strip("@ \t")]
+    if len(lines) > SHOWN_LINES:
+        lines = [*lines[: SHOWN_LINES // 2], "...", *lines[-SHOWN_LINES // 2 :]]
+    return " | ".join(lines) or "(it said nothing)"

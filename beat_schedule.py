@@ -10,6 +10,8 @@ from typing import Any
 PULSE = "infra_tasks.pulse"
 GUARDIAN_QUEUE = "guardian"
 PULSE_EVERY_S = 30.0
+CHECK_CODE = "infra_tasks.check_code"
+CHECK_CODE_EVERY_S = 30 * 60.0
 
 SCHEDULE: dict[str, dict[str, Any]] = {
     "pulse": {
@@ -17,5 +19,10 @@ SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": PULSE_EVERY_S,
         # A tick nobody took in time is worth nothing when the next one is there.
         "options": {"queue": GUARDIAN_QUEUE, "expires": PULSE_EVERY_S, "ignore_result": True},
+    },
+    "check-code": {
+        "task": CHECK_CODE,
+        "schedule": CHECK_CODE_EVERY_S,
+        "options": {"queue": GUARDIAN_QUEUE, "expires": CHECK_CODE_EVERY_S, "ignore_result": True},
     },
 }

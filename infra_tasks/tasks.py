@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from celery import Task
@@ -32,6 +32,7 @@ from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
 from infra_tasks.node import NodeHere, this_node
+from infra_tasks.routing import dispatch_queue
 from infra_tasks.submit import submission
 
 if TYPE_CHECKING:
@@ -41,9 +42,12 @@ if TYPE_CHECKING:
 
     from infra_tasks.execute import Executor
     from infra_tasks.ledger.runs import Submission
+    from infra_tasks.settings import Home
 
 PULSE_TASK = "infra_tasks.pulse"
 PULSE_EVERY_S = 30
+CHECK_TASK = "infra_tasks.check_code"
+CHECK_EVERY_S = 30 * 60
 
 log = logging.getLogger(__name__)
 
@@ -132,6 +136,50 @@ def pulse() -> None:
     """Note that beat, broker and control are a chain without a break. The same slot twice is one tick."""
     ledger = _ledger()
     ledger.nodes.pulse(int(ledger.nodes.now() // PULSE_EVERY_S))
+
+
+@app.task(name=CHECK_TASK, ignore_result=True, shared=False)
+def check_code(node: str | None = None, project: str | None = None, digest: str | None = None) -> None:
+    """Compare the releases of a node with what they should be; without a node (a tick of beat), have every node do it.
+
+    `project` and `digest` leave out all others. Asked for twice at once, a node does it once.
+    """
+    from infra_tasks.code_check import CodeCheck  # noqa: PLC0415  callers of delay() need none of it
+    from infra_tasks.suppliers import supplying  # noqa: PLC0415
+
+    me, ledger = this_node(settings.home()), _ledger()
+    if node is None:
+        _have_code_checked()
+    elif node == me.name:
+        check = CodeCheck(me, ledger, partial(supplying, me, ledger), goes_on=lambda: not _is_stopping(me.home))
+        said = check.run(project, digest)
+        log.info("check of code: %s", "another one goes on" if said is None else f"{len(said)} projects")
+
+
+def ask_check(node: str, project: str | None = None, digest: str | None = None) -> None:
+    """Have a node check its code: all, or one project or release. An answer that came too late is no use to anybody."""
+    check_code.apply_async(
+        kwargs={"node": node, "project": project, "digest": digest},
+        queue=dispatch_queue(node),
+        expires=CHECK_EVERY_S,
+        ignore_result=True,
+    )
+
+
+def _is_stopping(home: Home) -> bool:
+    """Say whether this worker, or the whole node, was told to stop: what takes long ends early then."""
+    from celery.worker import state  # noqa: PLC0415  callers of delay() need none of it
+
+    told = (state.should_stop, state.should_terminate)  # None or False; an exit code, 0 as well, means yes
+    return (home.root / "stopping.json").exists() or any(one is not None and one is not False for one in told)
+
+
+def _have_code_checked() -> None:
+    """Ask every node that is there. Doubled ticks are one: a node is not asked twice in half a period."""
+    ledger = _ledger()
+    for seen in ledger.nodes.all():
+        if seen.reachable and ledger.code.may_ask_for_check(seen.name, CHECK_EVERY_S / 2):
+            ask_check(seen.name)
 
 
 @worker_process_init.connect

@@ -1,7 +1,8 @@
 """The agent role: the node's voice to the ledger.
 
 Heartbeat and renewal of all leases in one call, whose answer carries the orders for the shims; reports of exits nobody
-waits for; the sweep; shipping of followed output; burial of attempts whose shim is dead or frozen.
+waits for; the sweep; shipping of followed output; which releases are here; burial of attempts whose shim is dead or
+frozen.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from infra_tasks.releases.remote.launcher import write_launcher
 from infra_tasks.runner.clock import boot_clock, boot_id
 from infra_tasks.ship import Shipper
 from infra_tasks.sweep import sweep
+from workers.holding import Holdings
 from workers.keeping import Keeper
 from workers.minding import Minder
 from workers.orders import orders_for
@@ -53,8 +55,10 @@ class Agent:
         self._minder = Minder(home, self._ledger, self._here.current().name)
         self._keeper = Keeper(home)
         self._shipper = Shipper(home, self._ledger)
+        self._holdings = Holdings(home, self._ledger)
         self._due = {"renew": 0.0, "sweep": 0.0}
         self._reachable = True
+        self._is_stranger = False
         self._unheld: set[tuple[str, int, str]] = set()
         self._presentation: Presentation | None = None
 
@@ -84,6 +88,8 @@ class Agent:
             self._present()
         self._minder.report_ended(attempts)
         self._shipper.turn()
+        if not self._is_stranger:
+            self._holdings.run_once(self._here.current().name, now)
         if self._is_due("sweep", now, SWEEP_EVERY_S):
             sweep(self._ledger, self._here.current().name)
 
@@ -107,7 +113,8 @@ class Agent:
             longest_s=me.fleet.limits.lost_after_s,
             live=[one.token._asdict() for one in attempts],
         )
-        if answer["said"] == "stranger":
+        self._is_stranger = answer["said"] == "stranger"
+        if self._is_stranger:
             log.error("another machine is already node %s (uuid %s): nothing is run here", me.name, answer["uuid"])
             return
         for one in attempts:

@@ -123,6 +123,15 @@ class Code:
             found[project, node] = digest
         return found
 
+    def may_ask_for_check(self, node: str, every_s: float) -> bool:
+        """Say whether a node's check may be asked for; not again within `every_s` seconds then, whoever asks."""
+        key, mine = self._key("check", node), uuid4().hex
+
+        def claim() -> bool:
+            return bool(self._redis.set(key, mine, nx=True, ex=int(every_s)) or self._redis.get(key) == mine)
+
+        return bool(self._scripts.persistently(claim))
+
     def wanted(self) -> set[tuple[str, str]]:
         """Return (project, digest) of every run that is not final: these must not be pruned.
 

@@ -61,6 +61,7 @@ class Limits(_Part):
     lost_after_s: Annotated[Number, Field(gt=0, le=86400)] = 120
     stop_after_s: Annotated[Number, Field(gt=0, le=86400)] = 60
     keep_runs_days: Annotated[Number, Field(gt=0, le=3650)] = 7
+    keep_releases: Annotated[Whole, Field(ge=1, le=1000)] = 5
     history_days: Annotated[Number, Field(gt=0, le=3650)] = 30
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra_tasks.releases.layout import DIGEST, OPEN_FOLDER, Shelf
@@ -12,6 +13,7 @@ from infra_tasks.releases.supply import by_last_use
 from infra_tasks.releases.trouble import said_of
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from infra_tasks.settings import Home
@@ -23,20 +25,37 @@ SMALL_KEEP_S = 3600
 _MARKS = (".building-", ".removing-")
 
 
-def prune(home: Home, project: str, keep: int = 5) -> list[str]:
-    """Remove all but the `keep` releases used last, except those something runs in; return the digests removed."""
+def prune(
+    home: Home, project: str, keep: int = 5, *, keep_also: Collection[str] = (), unused_for_s: float = 0.0
+) -> list[str]:
+    """Remove all but the `keep` releases used last; return the digests removed.
+
+    Kept as well: what something runs in, the digests of `keep_also`, and what was used in the last `unused_for_s`
+    seconds.
+    """
     shelf = Shelf(home, project)
     removed = []
     with said_of(f"releases of {project} cannot be removed", shelf.releases):
-        removed += [digest for digest in by_last_use(shelf)[keep:] if _remove(shelf, digest)]
+        old = {digest: _used_ns(shelf, digest) for digest in by_last_use(shelf)[keep:] if digest not in keep_also}
+        oldest_ns = time.time_ns() - int(unused_for_s * 1e9)
+        removed += [
+            digest for digest, used_ns in old.items() if used_ns <= oldest_ns and _remove(shelf, digest, used_ns)
+        ]
         sweep_leftovers(shelf)
         _drop_old_manifests(shelf)
     return removed
 
 
-def _remove(shelf: Shelf, digest: str) -> bool:
+def _used_ns(shelf: Shelf, digest: str) -> int:
+    with suppress(FileNotFoundError):
+        return shelf.use(digest).stat().st_mtime_ns
+    return 0
+
+
+def _remove(shelf: Shelf, digest: str, used_ns: int) -> bool:
+    """Remove a release, unless somebody is at it or has asked for it since `used_ns`."""
     with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
-        if work is None:
+        if work is None or _used_ns(shelf, digest) != used_ns:
             return False
         with held(shelf.use(digest), EXCLUSIVE | AT_ONCE) as alone:
             if alone is None:

@@ -28,6 +28,7 @@
 -- held                hash    node -> the releases it holds, as its agent said last (JSON list)
 -- holders:<project>:<digest>  set  nodes that said they hold this release
 -- expected            hash    "<project> <node>" -> digest of the release that should be there
+-- check:<node>        string  the node was asked lately to check its code
 -- syncs               list    "<wall time> <entry as JSON>", how releases came to nodes, newest first
 -- root:<id>           hash    project -> release that the runs of a canvas share; id of the canvas' first run; kept as results are
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given

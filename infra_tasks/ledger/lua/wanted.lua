@@ -10,7 +10,9 @@ local from = math.max(0, upto - A.most)
 local found, seen = {}, {}
 if upto > 0 then
   for _, id in ipairs(redis.call('ZRANGE', key('live'), from, upto - 1)) do
-    local r = redis.call('HMGET', key('run', id), 'project', 'release')
+    local r = redis.call('HMGET', key('run', id), 'project', 'release', 'root')
+    -- The runs of a canvas share a release: one that waits for its dispatch has none of its own yet.
+    if r[1] and not r[2] then r[2] = redis.call('HGET', key('root', r[3] or id), r[1]) end
     local one = r[1] and r[2] and r[2] ~= '' and r[1] .. ' ' .. r[2]
     if one and not seen[one] then
       seen[one] = true

@@ -11,6 +11,7 @@ from infra_tasks import releases
 from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
 from infra_tasks.model.amounts import transfer_in_words
 from infra_tasks.model.nearest import did_you_mean
+from infra_tasks.model.weight import Weight
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.peer import peer_of
 from infra_tasks.releases.remote.push import push
@@ -33,9 +34,6 @@ SNAPSHOTS = 5
 TRANSFERS = 2
 # A release that is being set up may be so for half an hour: the run's own node waits for that, not its dispatcher.
 BUSY_PATIENCE_S = 3.0
-# More than this is rarely meant: somebody forgot to leave data or build results out.
-MANY_FILES = 10_000
-MANY_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Deployed:
         """Say whether more was brought for the first time than is usually meant."""
         brought = self.brought
         first = brought is not None and not brought.shared_files
-        return bool(first and brought and (brought.files > MANY_FILES or brought.size_bytes > MANY_BYTES))
+        return bool(first and brought and Weight(brought.files, brought.size_bytes).is_heavy)
 
     def words(self) -> str:
         """Return what happened, for the story of a run."""

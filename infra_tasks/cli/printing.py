@@ -10,12 +10,15 @@ import click
 
 from infra_tasks.cli import spans
 from infra_tasks.cli.terminal import colour, styled, width
+from infra_tasks.cli.wrapping import wrapped
 from infra_tasks.model.amounts import bytes_in_words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 BETWEEN = "  "
+BELOW = "    "
+FEW_COLUMNS = 24  # text in a column that is narrower is hard to read
 STATE_COLOURS = {
     "SUCCESS": "green",
     "FAILURE": "red",
@@ -35,8 +38,11 @@ def print_json(value: Any, *, lines: bool = False) -> None:
     click.echo(json.dumps(value, indent=None if lines else 2, ensure_ascii=False))
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int) -> None:
-    """Print rows in columns; where the terminal is too narrow, the `flexible` column is cut."""
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int, wrap: bool = False) -> None:
+    """Print rows in columns; where the terminal is too narrow, the `flexible` column is cut.
+
+    `wrap`: nothing is cut; the flexible column, which must be the last one, goes on in the lines below.
+    """
     from rich.cells import cell_len  # noqa: PLC0415  wide characters take two columns
 
     widths = [max(cell_len(row[at]) for row in [headings, *rows]) for at in range(len(headings))]
@@ -45,7 +51,21 @@ def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexi
         widths[flexible] = max(len(headings[flexible]), widths[flexible] - too_wide)
     click.echo(styled(_line(headings, widths), dim=True), color=colour())
     for row in rows:
-        click.echo(_line(row, widths), color=colour())
+        for line in _wrapped_row(row, widths) if wrap else [_line(row, widths)]:
+            click.echo(line, color=colour())
+
+
+def _wrapped_row(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    """Give the lines of a row; a last column that has room for a few letters only goes below the others."""
+    from rich.cells import cell_len  # noqa: PLC0415
+
+    *cells, text = row
+    if widths[-1] >= min(FEW_COLUMNS, cell_len(text)):
+        for at, part in enumerate(wrapped(text, widths[-1])):
+            yield _line([*([""] * len(cells) if at else cells), part], widths)
+    else:
+        yield _line(cells, widths[:-1])
+        yield from (f"{BELOW}{part}" for part in wrapped(text, width() - len(BELOW)))
 
 
 def _line(row: Sequence[str], widths: Sequence[int]) -> str:

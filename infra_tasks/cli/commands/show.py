@@ -90,4 +90,4 @@ def _print_story(events: Sequence[Event]) -> None:
     heading("Story")
     first = events[0].at
     rows = [(f"+{spans.words(each.at - first)}", each.to_state, each.actor, each.cause) for each in events]
-    print_table(("WHEN", "STATE", "BY", "WHY"), rows, flexible=3)
+    print_table(("WHEN", "STATE", "BY", "WHY"), rows, flexible=3, wrap=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from infra_tasks.errors import ReleaseError
@@ -20,8 +20,8 @@ FORMAT = 1
 # Names that are no UTF-8 are carried as Python carries them, so that every name has one spelling here.
 NAMES = ("utf-8", "surrogateescape")
 _KINDS = {("file", PLAIN), ("file", EXECUTABLE), ("link", EXECUTABLE)}
-# A part of a path that is empty, "." or "..", in paths joined by NUL.
-_OUTSIDE = re.compile(r"(?:^|[/\0])\.{0,2}(?:\Z|[/\0])")
+# How a part of a path that is empty, "." or ".." shows when all paths are put between slashes.
+_OUTSIDE = ("//", "/./", "/../")
 
 
 class Entry(NamedTuple):
@@ -73,9 +73,13 @@ class Manifest:
         """Everything that has content."""
         return (entry for entry in self.entries if entry.kind == "file")
 
-    def folders(self) -> set[str]:
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        return frozenset(_folders(entry.path for entry in self.entries))
+
+    def folders(self) -> frozenset[str]:
         """Every folder something lies in, without the root."""
-        return _folders(entry.path for entry in self.entries)
+        return self._folders
 
     def to_json(self) -> str:
         """One line of ASCII, whatever the names are."""
@@ -100,14 +104,20 @@ class Manifest:
 
 def diff(base: Manifest, wanted: Manifest) -> Diff:
     """Say what of `wanted` the base holds. Links are left out: the manifest itself says all about them."""
-    same = {(entry.sha256, entry.mode): entry.path for entry in base.files()}
-    content = {entry.sha256: entry.path for entry in base.files()}
-    held = set(base.entries)
     found = Diff({}, {}, [])
+    held = set(base.entries)
+    new = []
     for entry in wanted.files():
         if entry in held:
             found.shared[entry.path] = entry.path
-        elif (entry.sha256, entry.mode) in same:
+        else:
+            new.append(entry)
+    if not new:
+        return found
+    same = {(entry.sha256, entry.mode): entry.path for entry in base.files()}
+    content = {entry.sha256: entry.path for entry in base.files()}
+    for entry in new:
+        if (entry.sha256, entry.mode) in same:
             found.shared[entry.path] = same[entry.sha256, entry.mode]
         elif entry.sha256 in content:
             found.copied[entry.path] = content[entry.sha256]
@@ -140,34 +150,34 @@ def _fold(path: str, *, case: bool, form: bool) -> str:
 
 def _digest(ordered: tuple[Entry, ...]) -> str:
     # Neither a path nor a target can hold a NUL, so the fields cannot run into each other.
-    fields = [f"{e.kind}\0{e.mode:o}\0{e.path}\0{e.sha256 or e.target}\0" for e in ordered]
+    fields = [f"{kind}\0{mode:o}\0{path}\0{sha256 or target}\0" for path, kind, mode, _, sha256, target in ordered]
     return hashlib.sha256("".join(["infra_tasks manifest 1\0", *fields]).encode(*NAMES)).hexdigest()
 
 
 def rows_of(entries: Iterable[Entry]) -> list[list[Any]]:
     """Return entries as plain lists, as they stand in JSON."""
-    return [[e.path, e.kind, e.mode, e.size, e.sha256 or e.target] for e in entries]
+    return [[path, kind, mode, size, sha256 or target] for path, kind, mode, size, sha256, target in entries]
 
 
 def entries_of(rows: Any) -> list[Entry]:
     """Return the entries of such lists. Raises ValueError and TypeError for anything else."""
     # Ten thousand of them are read before each build: what can be checked for all at once is.
-    entries = [
-        Entry(path, kind, mode, size, rest) if kind == "file" else Entry(path, kind, mode, size, "", rest)
-        for path, kind, mode, size, rest in rows
-    ]
-    odd = {(entry.kind, entry.mode) for entry in entries} - _KINDS
+    make = Entry._make
+    odd = {(kind, mode) for _, kind, mode, _, _ in rows} - _KINDS
     if odd:
         raise ValueError(f"no entry is of kind and mode {odd.pop()}")
-    return entries
+    return [
+        make((path, kind, mode, size, rest, "") if kind == "file" else (path, kind, mode, size, "", rest))
+        for path, kind, mode, size, rest in rows
+    ]
 
 
 def _check(ordered: tuple[Entry, ...]) -> None:
     paths = {entry.path for entry in ordered}
     if len(paths) != len(ordered):
         raise ReleaseError("a path is there twice in the manifest")
-    outside = _OUTSIDE.search("\0".join(paths)) if paths else None
-    if outside or any("\0" in path for path in paths):
+    between = f"/{'/'.join(paths)}/" if paths else ""
+    if "\0" in between or any(part in between for part in _OUTSIDE):
         raise ReleaseError(
             "a path in the manifest is no path inside a tree (empty, absolute, or with '.' or '..' in it)"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 # marshal is a tenth of the time of JSON for ten thousand rows. It differs between Python versions and must not read
 # damaged bytes, so the version and a checksum come first.
-_HEAD = f"infra_tasks cache 1 {sys.version_info.major}.{sys.version_info.minor}\n".encode()
+_HEAD = f"infra_tasks cache 2 {sys.version_info.major}.{sys.version_info.minor}\n".encode()
 _SUM_BYTES = 16
 
 
@@ -51,9 +51,10 @@ def read_cache(path: Path) -> Any | None:
     data = read(path)
     if data is None or not data.startswith(_HEAD):
         return None
-    told, body = data[len(_HEAD) : len(_HEAD) + _SUM_BYTES], data[len(_HEAD) + _SUM_BYTES :]
+    told, body = data[len(_HEAD) : len(_HEAD) + _SUM_BYTES], memoryview(data)[len(_HEAD) + _SUM_BYTES :]
     return marshal.loads(body) if told == _sum(body) else None  # noqa: S302  the checksum says that we wrote it
 
 
-def _sum(body: bytes) -> bytes:
-    return hashlib.blake2b(body, digest_size=_SUM_BYTES).digest()
+def _sum(body: bytes | memoryview) -> bytes:
+    # Where the processor helps, sha256 is the fastest there is.
+    return hashlib.sha256(body).digest()[:_SUM_BYTES]

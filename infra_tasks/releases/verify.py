@@ -20,10 +20,11 @@ from infra_tasks.releases.setup_record import products
 from infra_tasks.releases.snapshot import recall
 from infra_tasks.releases.supply import sealed
 from infra_tasks.releases.trouble import said_of
-from infra_tasks.releases.walk import Row, fingerprint, look
+from infra_tasks.releases.walk import Row, fingerprint, glance, look
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.supply import Carrier
@@ -111,7 +112,7 @@ def inspect(shelf: Shelf, manifest: Manifest) -> Findings:
     return found
 
 
-def compare(entries: Mapping[str, Entry], folders: set[str], rows: list[Row], facts: known.Facts) -> Findings:
+def compare(entries: Mapping[str, Entry], folders: AbstractSet[str], rows: list[Row], facts: known.Facts) -> Findings:
     """Say how a tree differs from what it should be. Pure: what must be read for it is `doubtful`."""
     found = Findings()
     seen = set()
@@ -131,7 +132,7 @@ def compare(entries: Mapping[str, Entry], folders: set[str], rows: list[Row], fa
     return found
 
 
-def _compare_folder(row: Row, folders: set[str], found: Findings) -> None:
+def _compare_folder(row: Row, folders: AbstractSet[str], found: Findings) -> None:
     if row.path and row.path not in folders:
         found.extra.append(row.path)
     elif row.mode != stat.S_IFDIR | SEALED_FOLDER:
@@ -145,7 +146,7 @@ def _topmost(paths: list[str]) -> list[str]:
 
 def _untouched(shelf: Shelf, digest: str) -> bool:
     seen = sidecar.read(shelf.seen(digest))
-    return seen is not None and seen == fingerprint(look(shelf.tree(digest), products(shelf, digest)))
+    return seen is not None and seen == fingerprint(glance(shelf.tree(digest), products(shelf, digest)))
 
 
 def _reads_as(path: str, row: Row, sha256: str) -> bool:

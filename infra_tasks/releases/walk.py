@@ -9,7 +9,7 @@ import stat
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
 
@@ -24,30 +24,39 @@ class Row(NamedTuple):
     ctime_ns: int
 
 
+# A row before it gets its names: a check before each start makes ten thousand of them, and compares them as a whole.
+Plain = tuple[str, int, int, int, int, int]
+
+
 def look(tree: Path, skip: Collection[str] = ()) -> list[Row]:
     """Return rows of everything below `tree`, the tree itself as "", without the paths of `skip` and all below them."""
-    rows = [top_row(tree)]
-    _look(os.fspath(tree), "", frozenset(skip), rows)
+    return list(map(Row._make, glance(tree, skip)))
+
+
+def glance(tree: Path, skip: Collection[str] = ()) -> list[Plain]:
+    """Return what `look` does, as plain tuples."""
+    rows: list[Plain] = [tuple(top_row(tree))]
+    _look(os.fspath(tree), "", frozenset(skip), rows.append)
     return rows
 
 
-def _look(folder: str, prefix: str, skip: frozenset[str], rows: list[Row]) -> None:
+def _look(folder: str, prefix: str, skip: frozenset[str], add: Callable[[Plain], None]) -> None:
     below = []
-    add = rows.append
-    make = Row._make
+    is_folder = stat.S_ISDIR
     with os.scandir(folder) as found:
         for item in found:
             path = prefix + item.name
             if skip and path in skip:
                 continue
             seen = item.stat(follow_symlinks=False)
-            if stat.S_ISDIR(seen.st_mode):
-                add(Row(path, seen.st_mode, 0, 0, 0, 0))
+            mode = seen.st_mode
+            if is_folder(mode):
+                add((path, mode, 0, 0, 0, 0))
                 below.append((item.path, path + "/"))
             else:
-                add(make((path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)))
+                add((path, mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
     for folder_below, prefix_below in below:
-        _look(folder_below, prefix_below, skip, rows)
+        _look(folder_below, prefix_below, skip, add)
 
 
 def top_row(tree: Path) -> Row:
@@ -66,8 +75,8 @@ def row_of(path: str, seen: os.stat_result) -> Row:
     return Row(path, seen.st_mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
 
 
-def fingerprint(rows: list[Row]) -> bytes:
+def fingerprint(rows: Sequence[Plain]) -> bytes:
     """Return 32 bytes over all rows, in the order of the disk: another order is another look, never a wrong 'same'."""
     # Version 2 of marshal writes the same bytes for the same values; later ones look at reference counts.
-    plain = list(map(tuple, rows))
-    return hashlib.blake2b(marshal.dumps(plain, 2), digest_size=32).digest()
+    plain = rows if type(rows[0]) is tuple else list(map(tuple, rows))
+    return hashlib.sha256(marshal.dumps(plain, 2)).digest()

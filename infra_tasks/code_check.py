@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from infra_tasks.model.manifest import Entry, Manifest
     from infra_tasks.node import ThisNode
     from infra_tasks.releases.supply import Carrier
+    from infra_tasks.suppliers import Supply
 
     # Gives whoever can bring a release (project, digest) to this node, for a while.
-    Supply = Callable[[str, str], AbstractContextManager[Carrier]]
+    Supplying = Callable[[str, str], AbstractContextManager[Supply]]
 
 # A release asked for lately may be on its way to a run the ledger does not know it of yet.
 UNUSED_FOR_S = 900.0
@@ -102,17 +103,18 @@ def summary(project: str, node: str, findings: Sequence[Finding], duration_s: fl
 
 
 class Counting:
-    """A carrier that counts what another one brings."""
+    """The carrier of a supply, counting what it brings."""
 
-    def __init__(self, carrier: Carrier) -> None:
-        self._carrier = carrier
+    def __init__(self, supply: Supply) -> None:
+        self._supply = supply
+        self._carrier: Carrier = supply.carrier
         self.files = 0
         self.size_bytes = 0
 
     @property
     def source(self) -> str:
-        """The node it came from, where the carrier can tell."""
-        return str(getattr(self._carrier, "fetched_from", ""))
+        """The node that gave what was missing; "" when nothing was."""
+        return self._supply.source if self.files else ""
 
     def manifest(self, digest: str) -> Manifest | None:
         """Return what the carrier tells."""
@@ -130,11 +132,11 @@ class CodeCheck:
     """The check of this node. One at a time: others return at once."""
 
     def __init__(
-        self, me: ThisNode, ledger: Ledger, supply: Supply, *, goes_on: Callable[[], bool] = lambda: True
+        self, me: ThisNode, ledger: Ledger, supplying: Supplying, *, goes_on: Callable[[], bool] = lambda: True
     ) -> None:
         self._me = me
         self._ledger = ledger
-        self._supply = supply
+        self._supplying = supplying
         self._goes_on = goes_on
 
     def run(self, project: str | None = None, digest: str | None = None) -> list[SyncEntry] | None:
@@ -189,8 +191,8 @@ class CodeCheck:
 
     def _look_at(self, project: str, digest: str, reading: Reading) -> Finding | None:
         """Check one release; None when it was removed meanwhile."""
-        with self._supply(project, digest) as carrier:
-            counting = Counting(carrier)
+        with self._supplying(project, digest) as supply:
+            counting = Counting(supply)
             try:
                 checked = check_content(Release(Shelf(self._me.home, project), digest), reading, counting)
             except FileNotFoundError:
@@ -205,8 +207,8 @@ class CodeCheck:
             return Finding(digest, "mended", counting.files, counting.size_bytes, source=counting.source)
 
     def _fetch(self, project: str, digest: str) -> Finding:
-        with self._supply(project, digest) as carrier:
-            counting = Counting(carrier)
+        with self._supplying(project, digest) as supply:
+            counting = Counting(supply)
             try:
                 release = releases.ensure_release(
                     self._me.home,

@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,9 @@ from infra_tasks.releases.walk import fingerprint, look, row
 from infra_tasks.submit import submit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator, Sequence
 
-    from infra_tasks.model.manifest import Manifest
+    from infra_tasks.model.manifest import Entry, Manifest
 
 ONE, OTHER = "1" * 64, "2" * 64
 LONG_AGO_S = 7200
@@ -42,7 +43,7 @@ LONG_AGO_S = 7200
 class FromNode(LocalCarrier):
     """Brings what another node holds, as the pull carrier does, without ssh in between."""
 
-    fetched_from = "n2"
+    gave = False
 
     def __init__(self, other: Yard, digest: str) -> None:
         self._shelf = Shelf(other.home, "p")
@@ -50,6 +51,23 @@ class FromNode(LocalCarrier):
 
     def manifest(self, digest: str) -> Manifest | None:
         return recall(self._shelf, digest)
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+        checked = super().bring(entries, tree)
+        self.gave = True
+        return checked
+
+
+@dataclass
+class Given:
+    """What `supplying` gives, with other nodes that are folders."""
+
+    carrier: Several
+    others: list[FromNode]
+
+    @property
+    def source(self) -> str:
+        return "n2" if any(one.gave for one in self.others) else "n1"
 
 
 class Site:
@@ -72,11 +90,11 @@ class Site:
         return CodeCheck(this_node(self.yard.home), self.ledger, self.supply)
 
     @contextmanager
-    def supply(self, project: str, digest: str) -> Iterator[Several]:
+    def supply(self, project: str, digest: str) -> Iterator[Given]:
         assert project == "p"
         self.asked.append(digest)
         others = [FromNode(self.other, digest)] if self.other else []
-        yield Several.of(self.yard.source, *others)
+        yield Given(Several.of(self.yard.source, *others), others)
 
     def releases(self, count: int) -> list[str]:
         """Make releases, the oldest used two hours ago, the next one a second later ..."""
@@ -150,6 +168,7 @@ def test_damage_that_no_stat_shows_is_found_and_mended(site: Site):
     assert (release.path / "a").read_text() == "0ne", "a look at stat finds nothing: that is what the check is for"
     [entry] = site.check.run() or []
     assert (entry.said, entry.release, entry.files, entry.size_bytes) == ("mended", release.digest, 1, 3)
+    assert entry.source == "n1"
     assert tree(release.path) == wanted
     [again] = site.check.run() or []
     assert again.said == "found right"
@@ -200,7 +219,7 @@ def test_what_is_wrong_on_this_node_comes_from_another_one(site: Site, other: Ya
     site.yard.write(a="the source has moved on")
     rot(site.yard, release.digest, "a", "0ne")
     [entry] = site.check.run() or []
-    assert (entry.said, entry.files) == ("mended", 1)
+    assert (entry.said, entry.files, entry.source) == ("mended", 1, "n2")
     assert (release.path / "a").read_text() == "one"
 
 
@@ -263,6 +282,7 @@ def test_what_should_be_here_and_is_not_is_fetched(site: Site, other: Yard):
     site.ledger.code.expect("p", "n2", OTHER)
     [entry] = site.check.run() or []
     assert (entry.said, entry.release, entry.files, entry.size_bytes) == ("brought", digest, 2, 13)
+    assert entry.source == "n2"
     assert tree(site.yard.shelf / digest) == tree(other.code)
     assert [one.said for one in site.check.run() or []] == ["found right"]
 
@@ -290,10 +310,10 @@ def test_two_checks_at_once_do_one(site: Site):
     seen = []
 
     @contextmanager
-    def supply(project: str, asked: str) -> Iterator[Several]:
+    def supply(project: str, asked: str) -> Iterator[Given]:
         seen.append(CodeCheck(this_node(site.yard.home), site.ledger, site.supply).run())
-        with site.supply(project, asked) as carrier:
-            yield carrier
+        with site.supply(project, asked) as given:
+            yield given
 
     first = CodeCheck(this_node(site.yard.home), site.ledger, supply).run()
     assert [one.release for one in first or []] == [digest]

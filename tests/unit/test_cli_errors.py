@@ -51,7 +51,7 @@ def test_infra_alone_shows_what_to_begin_with(home):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_has_help_with_examples(home, name):
-    done = infra(home, name, "--help")
+    done = infra(home, *name.split(), "--help")
     assert done.code == 0
     assert f"infra {name}" in done.out.split("Examples:")[1]
     assert "--json" in done.out

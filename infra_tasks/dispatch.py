@@ -34,18 +34,31 @@ log = logging.getLogger(__name__)
 class Ready(NamedTuple):
     """The code of a run is where it can be taken from: on `node`, or (`waits`) here for the node to fetch."""
 
+    project: str
     node: str
     digest: str
     deployed: Deployed | None
     words: str
 
 
-def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
+class Dispatched(NamedTuple):
+    """What a dispatcher did with a run; `ready` if it was queued."""
+
+    said: str
+    ready: Ready | None = None
+
+    @property
+    def is_new_code(self) -> bool:
+        """Say whether code was brought to the node that will run it."""
+        return bool(self.ready and self.ready.deployed and self.ready.deployed.brought)
+
+
+def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> Dispatched:
     """Bring a run's code and queue it. Returns what was done; a run that is nobody's business is left alone."""
     turn = _Turn(me, ledger, run_id)
     begun = turn.move("begin")
     if begun["said"] != "ok":
-        return f"left alone: {begun.get('state') or 'unknown'}"
+        return Dispatched(f"left alone: {begun.get('state') or 'unknown'}")
     spec, project = RunSpec.from_json(begun["spec"]), begun["project"]
     try:
         with turn:
@@ -54,11 +67,11 @@ def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> str:
                 ready, said = _bring_and_queue(turn, me, ledger, spec, said["release"])
     except ReleaseError as error:
         _note_failure(me, ledger, project, spec, str(error))
-        return turn.give_up(spec, int(begun.get("retries_used") or 0), str(error))
+        return Dispatched(turn.give_up(spec, int(begun.get("retries_used") or 0), str(error)))
     if said["said"] != "ok":
-        return "left alone: not ours any more"
+        return Dispatched("left alone: not ours any more")
     _afterwards(me, ledger, project, ready)
-    return f"queued, {ready.words}"
+    return Dispatched(f"queued, {ready.words}", ready)
 
 
 def _bring_and_queue(
@@ -85,8 +98,8 @@ def _code_ready(me: ThisNode, ledger: Ledger, project: str, node: str, fixed: st
         kept = deploy_task_to_node(
             me, lines_of(me.home), project, me.name, digest=fixed or None, ledger=ledger if fixed else None
         )
-        return Ready(node, kept.digest, None, f"{error}; {node} fetches it when it takes the run")
-    return Ready(node, done.digest, done, done.words())
+        return Ready(project, node, kept.digest, None, f"{error}; {node} fetches it when it takes the run")
+    return Ready(project, node, done.digest, done, done.words())
 
 
 def _afterwards(me: ThisNode, ledger: Ledger, project: str, ready: Ready) -> None:

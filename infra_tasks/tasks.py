@@ -127,8 +127,11 @@ def dispatch(self: Any) -> None:
     """Bring the code of a run that waits for it, and queue the run."""
     from infra_tasks.dispatch import dispatch as dispatch_run  # noqa: PLC0415  callers of delay() need none of it
 
-    said = dispatch_run(this_node(settings.home()), _ledger(), self.request.id.removeprefix("dispatch:"))
-    log.info("dispatch of run %s: %s", self.request.id.removeprefix("dispatch:"), said)
+    run_id = self.request.id.removeprefix("dispatch:")
+    done = dispatch_run(this_node(settings.home()), _ledger(), run_id)
+    log.info("dispatch of run %s: %s", run_id, done.said)
+    if done.ready and done.is_new_code:
+        ask_check(done.ready.node, done.ready.project, done.ready.digest)
 
 
 @app.task(name=PULSE_TASK, ignore_result=True, shared=False)

@@ -51,6 +51,8 @@ def test_no_name_is_a_comment_an_option_or_empty_to_rsync():
     ("code", "words", "kind", "said"),
     [
         (255, "ssh: connect to host mac-2 port 2222: Connection refused", NodeUnreachable, "Connection refused"),
+        (255, "ann@mac-2: Permission denied (publickey).", NodeUnreachable, "publickey"),
+        (255, "rsync: [sender] write error: Broken pipe (32)", TransferBroken, "Broken pipe"),
         (255, "Host key verification failed.", HostKeyRefused, "infra key accept n2"),
         (11, 'rsync: write failed on "x": No space left on device (28)', ReleaseError, "disk is full"),
         (11, "rsync: mkstemp failed: Read-only file system (30)", ReleaseError, "must be writable"),

@@ -147,6 +147,17 @@ def meaning(code: int | None, words: str, carry: Carry) -> ReleaseError:
     return TransferBroken(f"rsync to or from {node} ended with {code}: {said}")
 
 
+_NO_CONNECTION = (
+    "Connection refused",
+    "Connection timed out",
+    "Operation timed out",
+    "No route to host",
+    "Network is unreachable",
+    "Could not resolve hostname",
+    "Permission denied (",
+    "kex_exchange_identification",
+    "Connection reset by",
+)
 # The first line that fits: an error of this kind, for these exit codes or these words, says this sentence.
 _MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...] = (
     (
@@ -181,7 +192,8 @@ _MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...]
         "not all could be read or written: {said}; mend that, or leave it out (.infraignore)",
     ),
     (SourceChanging, {23, 24}, (), "files went away while they were sent: {said}; take a new snapshot"),
-    (NodeUnreachable, {255}, (), "{node} cannot be reached over ssh: {said}"),
+    # ssh also ends with 255 when a session on a living connection was killed: only its own words tell the two apart.
+    (NodeUnreachable, set(), _NO_CONNECTION, "{node} cannot be reached over ssh: {said}"),
 )
 
 

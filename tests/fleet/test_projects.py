@@ -76,6 +76,26 @@ def test_a_command_of_a_project_runs_in_its_release_and_finds_what_it_needs(own_
     assert mode.startswith("-r--r--r--")
 
 
+def test_all_steps_of_a_chain_run_the_code_of_its_first_step(own_node, sources, own_call):
+    def chained(code):
+        from celery import chain
+
+        from infra_tasks import run_spec
+
+        first = run_spec.s({"project": "app", "command": f"cat code.txt; echo changed > {code}"})
+        result = chain(first, run_spec.si({"project": "app", "command": "cat code.txt"})).apply_async()
+        last = result.get(timeout=60)
+        alone = run_spec.delay({"project": "app", "command": "cat code.txt"}).get(timeout=60)
+        return [[one["stdout_tail"], one["release"]] for one in (result.parent.get(timeout=5), last, alone)]
+
+    code = sources / "app" / "code.txt"
+    before = code.read_text()
+    first, second, alone = own_call(chained, str(code))
+    assert first == second == [before, first[1]]
+    assert (alone[0], alone[1] != first[1]) == ("changed\n", True)
+    code.write_text(before)
+
+
 def test_a_run_that_started_before_an_edit_still_sees_the_old_code(own_node, sources, own_call, tmp_path):
     waits = f"touch {tmp_path}/up; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; cat code.txt; deep/tool.sh"
     before = own_call(accept, {"command": waits, "project": "app"})

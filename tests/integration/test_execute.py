@@ -105,9 +105,11 @@ def test_code_that_cannot_be_brought_is_tried_again_while_retries_are_left(rig: 
     from infra_tasks.dispatch import dispatch
 
     run = rig.submit(project="gone", retries=1, retry_backoff_s=0)
-    assert dispatch(rig.here.current(), rig.ledger, run).startswith("sync failed, tried again later")
+    assert dispatch(rig.here.current(), rig.ledger, run).said.startswith("sync failed, tried again later")
     assert rig.ledger.runs.peek(run)[0] == "PENDING"
-    eventually(lambda: dispatch(rig.here.current(), rig.ledger, run).startswith("sync failed: "), 10, "the second try")
+    eventually(
+        lambda: dispatch(rig.here.current(), rig.ledger, run).said.startswith("sync failed: "), 10, "the second try"
+    )
     ended = rig.ledger.runs.get(run)
     assert ended is not None
     assert (ended.state, ended.reason) == (State.FAILURE, Reason.SYNC_FAILED)

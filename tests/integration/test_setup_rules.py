@@ -90,7 +90,7 @@ def rules(**said: Any) -> str:
 def test_dispatch_writes_into_the_run_how_its_release_is_made_ready(two: Two):
     me = two.fleet("n1", setup=["sh", "-c", SETUP], setup_timeout_s=61, private=True).current()
     run = submit(two.ledger, me.fleet, {"command": SHOW, "project": "p", "node": "n1"})
-    assert dispatch(me, two.ledger, run).startswith("queued")
+    assert dispatch(me, two.ledger, run).said.startswith("queued")
     recorded = two.ledger.runs.get(run)
     assert recorded is not None
     assert SetupRules.of_run(recorded.fields["rules"], None) == SetupRules(("sh", "-c", SETUP), 61.0, private=True)

@@ -60,6 +60,7 @@ def test_what_is_left_out_has_the_documented_default():
     assert (fleet.broker, fleet.projects, fleet.nodes["n"].slots, fleet.nodes["n"].labels) == ("embedded", {}, 2, ())
     assert (limits.timeout_s, limits.grace_s, limits.retries, limits.output_bytes) == (7200, 10, 20, 64 * 2**20)
     assert (limits.lost_after_s, limits.stop_after_s, limits.keep_runs_days, limits.history_days) == (120, 60, 7, 30)
+    assert limits.keep_releases == 5
 
 
 @pytest.mark.parametrize("text", ["\ufeff" + json.dumps(HOME), json.dumps(HOME, indent=2).replace("\n", "\r\n")])
@@ -107,6 +108,7 @@ def test_a_setup_is_a_script_or_a_list_of_arguments(setup):
         ("limits.timeout_s", 7201, "limits.timeout_s: found 7201; allowed: a number above 0 and at most 7200"),
         ("limits.timeout_s", "2h", 'limits.timeout_s: found "2h"; allowed: a number above 0 and at most 7200'),
         ("limits.timeout_s", 1e999, "Infinity is not a JSON number"),
+        ("limits.keep_releases", 0, "limits.keep_releases: found 0; allowed: a whole number from 1 to 1000"),
         ("limits.retries", True, "limits.retries: found true; allowed: a whole number from 0 to 100"),
         ("limits.stop_after_s", 96, "limits: stop_after_s 96 + grace_s 10 + 15 is 121, more than lost_after_s 120"),
         ("nodes", {}, "nodes: found an empty object; allowed: an object with at least one entry"),

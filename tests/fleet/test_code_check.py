@@ -1,0 +1,154 @@
+"""The check of code on whole nodes: beat's tick reaches each node, and each makes right what it holds, over ssh."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from caller import Caller
+from three_nodes import ThreeNodes
+from waiting import eventually
+from yard import spoil, tree
+
+from beat_schedule import SCHEDULE
+from infra_tasks.releases import known, sidecar
+from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.snapshot import recall
+from infra_tasks.releases.walk import fingerprint, look, row
+from infra_tasks.settings import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from infra_tasks.ledger import Ledger
+
+pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeNodes]:
+    folder = tmp_path_factory.mktemp("checked")
+    (folder / "source").mkdir()
+    (folder / "source" / "code.txt").write_text("right")
+    made = ThreeNodes(folder)
+    try:
+        made.write(p=folder / "source")
+        yield made.up()
+    finally:
+        print(made.logs())  # noqa: T201  shown when a test fails
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def call(three: ThreeNodes) -> Iterator[Caller]:
+    one = Caller(three["n1"].env)
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def book(three: ThreeNodes) -> Iterator[Ledger]:
+    opened = three["n1"].ledger()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def digest(call: Caller, book: Ledger) -> str:
+    """The release of a run on n2: n2 and n1 hold it."""
+    found = str(call(run_on_n2)["release"])
+    eventually(lambda: book.code.holders("p", found) == ["n1", "n2"], 60, "both agents tell of it")
+    return found
+
+
+def run_on_n2():
+    from infra_tasks import run_spec
+
+    return run_spec.delay({"command": ["cat", "code.txt"], "project": "p", "node": "n2"}).get(timeout=60)
+
+
+def tick(task, queue):
+    from infra_tasks.app import app
+
+    app.send_task(task, queue=queue)
+
+
+def ask(node, project):
+    from infra_tasks.tasks import ask_check
+
+    ask_check(node, project)
+
+
+def released(three: ThreeNodes, digest: str) -> Path:
+    return three["n2"].home / "projects" / "p" / "releases" / digest
+
+
+def rot(home: Path, digest: str) -> None:
+    """Change a file so that no stat tells."""
+    shelf = Shelf(Home(home), "p")
+    manifest = recall(shelf, digest)
+    assert manifest is not None
+    spoil(shelf.tree(digest) / "code.txt", "wrong")
+    found = row(shelf.tree(digest), "code.txt")
+    known.note(shelf, {found.inode: known.fact(found, manifest.entries[0].sha256)})
+    sidecar.write(shelf.seen(digest), fingerprint(look(shelf.tree(digest))))
+
+
+def test_a_tick_has_every_node_make_right_what_it_holds(
+    three: ThreeNodes, call: Caller, book: Ledger, digest: str, tmp_path: Path
+):
+    entry = SCHEDULE["check-code"]
+    rot(three["n2"].home, digest)
+    source = three["n1"].home.parent / "source" / "code.txt"
+    source.write_text("moved on")
+    call(tick, entry["task"], entry["options"]["queue"])
+    checked = eventually(lambda: book.code.syncs(node="n2") if mended(book, "n2") else [], 60, "n2 is right again")
+    line = next(one for one in checked if one.said == "mended")
+    assert (line.project, line.release, line.source, line.files) == ("p", digest, "n1", 1)
+    assert (released(three, digest) / "code.txt").read_text() == "right"
+    eventually(lambda: [one for one in book.code.syncs(node="n1") if one.why == "check"], 60, "n1 checked as well")
+    source.write_text("right")
+
+
+def mended(book: Ledger, node: str) -> bool:
+    return any((one.why, one.said) == ("check", "mended") for one in book.code.syncs(node=node))
+
+
+def test_what_should_be_there_is_fetched_from_another_node(three: ThreeNodes, call: Caller, book: Ledger, digest: str):
+    place = released(three, digest)
+    wanted = tree(place)
+    place.chmod(0o755)
+    place.rename(place.with_name("gone"))
+    call(ask, "n2", "p")
+    eventually(place.is_dir, 60, "the release is back")
+    assert tree(place) == wanted
+    line = eventually(lambda: [one for one in book.code.syncs(node="n2") if one.said == "brought"], 60, "it is said")[0]
+    assert (line.why, line.release, line.source) == ("check", digest, "n1")
+
+
+def test_what_a_node_holds_is_told_with_its_size_and_whether_it_is_in_use(
+    three: ThreeNodes, call: Caller, book: Ledger, digest: str
+):
+    [held] = [one for one in book.code.releases()["n2"] if one.digest == digest]
+    assert (held.project, held.files, held.size_bytes) == ("p", 1, 5)
+    assert 0 < held.built_at <= held.used_at + 1
+    run = call(start_long)
+    eventually(lambda: any(one.in_use for one in book.code.releases()["n2"]), 60, "something runs in it")
+    book.runs.cancel(run)
+    eventually(lambda: not any(one.in_use for one in book.code.releases()["n2"]), 60, "nothing runs in it any more")
+
+
+def start_long():
+    from infra_tasks import run_spec
+
+    return run_spec.delay({"command": ["sleep", "347"], "project": "p", "node": "n2"}).id
+
+
+def test_a_ledger_that_forgot_what_nodes_hold_is_told_again(three: ThreeNodes, book: Ledger, digest: str):
+    client, key = book.scripts.client, book.scripts.key
+    client.delete(key("held"), key("holders", "p", digest))
+    said = eventually(lambda: book.code.holders("p", digest), 120, "the agents say it again")
+    assert set(said) <= {"n1", "n2"}
+    assert json.loads(client.hget(key("held"), said[0]))

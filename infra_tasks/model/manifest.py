@@ -75,7 +75,7 @@ class Manifest:
 
     @cached_property
     def _folders(self) -> frozenset[str]:
-        return frozenset(_folders(entry.path for entry in self.entries))
+        return frozenset(folders_above(entry.path for entry in self.entries))
 
     def folders(self) -> frozenset[str]:
         """Every folder something lies in, without the root."""
@@ -131,7 +131,7 @@ def collisions(entries: Iterable[Entry], *, case: bool = True, form: bool = True
     paths = [entry.path for entry in entries]
     seen: dict[str, str] = {}
     pairs = []
-    for path in sorted(_folders(paths).union(paths)):
+    for path in sorted(folders_above(paths).union(paths)):
         other = seen.setdefault(_fold(path, case=case, form=form), path)
         if other != path:
             pairs.append((other, path))
@@ -181,12 +181,13 @@ def _check(ordered: tuple[Entry, ...]) -> None:
         raise ReleaseError(
             "a path in the manifest is no path inside a tree (empty, absolute, or with '.' or '..' in it)"
         )
-    below = _folders(paths) & paths
+    below = folders_above(paths) & paths
     if below:
         raise ReleaseError(f"{min(below)!r} is a file or a link, and yet something lies below it")
 
 
-def _folders(paths: Iterable[str]) -> set[str]:
+def folders_above(paths: Iterable[str]) -> set[str]:
+    """Return every folder the paths lie in, without the root."""
     found: set[str] = set()
     for path in paths:
         at = path.rfind("/")

@@ -39,10 +39,11 @@ class Skipped(NamedTuple):
 
 
 class Listed(NamedTuple):
-    """Paths relative to the folder asked, and what was skipped."""
+    """Paths relative to the folder asked, and what was skipped. `inner`: other repositories were asked as well."""
 
     paths: list[str]
     skipped: list[Skipped]
+    inner: list[str]
 
 
 def is_work_tree(folder: Path) -> bool:
@@ -59,34 +60,39 @@ def list_tree(folder: Path) -> Listed:
 
     Raises SourceUnreadable with git's own words.
     """
-    listed = Listed([], [])
-    _list(folder, "", listed)
+    return read_answer(folder, ask_for_files(folder))
+
+
+def ask_for_files(folder: Path) -> bytes:
+    """Return what git says of the files of a work tree: for `read_answer`, and the same for the same files."""
+    done = _ask(folder, "ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard")
+    if b"could not open directory" in done.stderr:
+        raise SourceUnreadable(f"{folder}: {_words(done.stderr)}; make it readable, or leave it out in .infraignore")
+    return done.stdout
+
+
+def read_answer(folder: Path, answer: bytes) -> Listed:
+    """Return the files git told of, and those of the repositories inside."""
+    listed = Listed([], [], [])
+    _read(folder, "", answer, listed)
     return listed
 
 
-def _list(folder: Path, prefix: str, listed: Listed) -> None:
-    asked = ("ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard")
-    done = _ask(folder, *asked)
-    if b"could not open directory" in done.stderr:
-        raise SourceUnreadable(f"{folder}: {_words(done.stderr)}; make it readable, or leave it out in .infraignore")
-    known: set[str] = set()
-    for record in os.fsdecode(done.stdout).split("\0"):
-        path, is_link = _parse(record)
-        if not path or path in known:
-            continue  # a file in a merge conflict is there up to three times
-        known.add(path)
+def _read(folder: Path, prefix: str, answer: bytes, listed: Listed) -> None:
+    """Split `? path` and `H mode sha stage<TAB>path` (-t -s)."""
+    paths: dict[str, bool] = {}
+    for record in os.fsdecode(answer).split("\0"):
+        if record[:2] == "? ":
+            paths[record[2:]] = False
+        else:  # a file in a merge conflict is there up to three times
+            paths[record[record.find("\t") + 1 :]] = record[2:8] == _GITLINK
+    paths.pop("", None)
+    for path, is_link in paths.items():
         if is_link or path[-1] == "/":
+            listed.inner.append(prefix + path)
             _list_inner(folder / path, prefix + path.rstrip("/"), listed, submodule=is_link)
         else:
             listed.paths.append(prefix + path)
-
-
-def _parse(record: str) -> tuple[str, bool]:
-    """Split `? path` and `H mode sha stage<TAB>path` (-t -s); say whether it is a submodule."""
-    if record[:2] == "? ":
-        return record[2:], False
-    facts, _, path = record.partition("\t")
-    return path, facts[2:8] == _GITLINK
 
 
 def _list_inner(folder: Path, path: str, listed: Listed, *, submodule: bool) -> None:
@@ -99,7 +105,7 @@ def _list_inner(folder: Path, path: str, listed: Listed, *, submodule: bool) -> 
     elif not submodule and mark.is_file() and b"/worktrees/" in mark.read_bytes():
         listed.skipped.append(Skipped(path + "/", "another work tree of a repository (git worktree)"))
     else:
-        _list(folder, path + "/", listed)
+        _read(folder, path + "/", ask_for_files(folder), listed)
 
 
 def ignored(folder: Path) -> Iterator[Skipped]:

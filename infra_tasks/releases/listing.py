@@ -4,23 +4,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra_tasks.errors import SourceUnreadable
 from infra_tasks.releases import git
 from infra_tasks.releases.layout import Shelf
-from infra_tasks.releases.rules import GIT_RULES, Rules, first_out, last_word, narrowing, read_rules
+from infra_tasks.releases.rules import GIT_RULES, Rules, first_out, narrowing, read_rules
+from infra_tasks.releases.source_walk import SourceWalk, by_rule, never, scan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from infra_tasks.releases.layout import Source
     from infra_tasks.settings import Home
 
-_SPECIAL = "neither a file nor a link (a pipe, a socket or a device)"
 _EMPTY = "an empty folder (as in git, a folder goes because something lies in it)"
 
 
@@ -31,20 +32,67 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-def list_source(shelf: Shelf, source: Source) -> list[str]:
-    """Return the paths that go, relative to the source. Some may be gone or be special files: the snapshot looks.
+class Listing(NamedTuple):
+    """The paths that go, relative to the source, and what they follow from: the same `mark`, the same paths.
 
-    Raises SourceUnreadable.
+    Some may be gone or be special files: the snapshot looks. `out` is what own rules left out of what git told,
+    `folders` what a walk remembers. All of it is plain, so that it can be kept.
     """
-    _must_be_there(source.path)
-    own = narrowing(source.path, source.exclude)
-    home = _inside(shelf, source)
-    if git.is_work_tree(source.path):
-        paths = git.list_tree(source.path).paths
-        if not own and home is None:
-            return paths
-        return [path for path in paths if first_out(own, path) is None and not _below(path, home)]
-    return [found.path for found in _walk(source.path, own, home) if found.reason == ""]
+
+    mark: tuple[Any, ...]
+    paths: list[str]
+    out: list[str]
+    folders: Mapping[str, Any]
+
+
+NOTHING = Listing((), [], [], {})
+
+
+class Lister:
+    """Lists one source, again and again. Raises SourceUnreadable."""
+
+    def __init__(self, shelf: Shelf, source: Source, now_ns: Callable[[], int]) -> None:
+        self._path = source.path
+        self._now_ns = now_ns
+        _must_be_there(source.path)
+        self._own = narrowing(source.path, source.exclude)
+        self._home = _inside(shelf, source)
+        self._by_git = git.is_work_tree(source.path)
+
+    def ask(self) -> bytes:
+        """Ask git, if it is a git tree. The answer is for `listing`; may be called in a thread."""
+        return git.ask_for_files(self._path) if self._by_git else b""
+
+    def listing(self, answer: bytes, kept: Listing) -> Listing:
+        """Return what goes. `kept` is an earlier listing: what still holds of it is not worked out again.
+
+        It is returned itself if all of it holds.
+        """
+        rules = (tuple(rules.words for rules in self._own), self._home)
+        found = self._from_git(answer, rules, kept) if self._by_git else self._walked(rules, kept)
+        return kept if found == kept else found
+
+    def _walked(self, rules: tuple[Any, ...], kept: Listing) -> Listing:
+        mark = ("walk", "", *rules)
+        walk = SourceWalk(self._path, self._own, self._home, kept.folders if kept.mark == mark else {}, self._now_ns)
+        walk.run()
+        return Listing(mark, walk.paths, [], walk.folders)
+
+    def _from_git(self, answer: bytes, rules: tuple[Any, ...], kept: Listing) -> Listing:
+        mark = ("git", hashlib.sha256(answer).hexdigest(), *rules)
+        if kept.mark == mark:
+            return kept
+        told = git.read_answer(self._path, answer)
+        if told.inner:
+            mark = ("git, and repositories inside", *mark[1:])
+        if not self._own and self._home is None:
+            return Listing(mark, told.paths, [], {})
+        judged = dict.fromkeys(kept.paths, True) | dict.fromkeys(kept.out, False) if kept.mark[2:] == mark[2:] else {}
+        goes = {path: judged[path] if path in judged else self._goes(path) for path in told.paths}
+        return Listing(mark, [path for path in goes if goes[path]], [path for path in goes if not goes[path]], {})
+
+    def _goes(self, path: str) -> bool:
+        return first_out(self._own, path) is None and not _below(path, self._home)
 
 
 def left_out(home: Home, project: str, source: Source) -> Iterator[LeftOut]:
@@ -96,44 +144,15 @@ def _walk(root: Path, own: list[Rules], home: str | None, by_git: set[str] | Non
         prefix, nested = pending.pop()
         here = read_rules(root / prefix, GIT_RULES, prefix) if by_git is None else None
         nested = [*nested, here] if here else nested
-        items = _scan(root, prefix)
+        items = scan(root, prefix)
         for item in items:
             is_folder = item.is_dir(follow_symlinks=False)
             path = prefix + item.name + ("/" if is_folder else "")
-            reason = _never(path, item, home) or _by_rule(path, nested, own, by_git)
+            told = "git" if by_git is not None and path in by_git else ""
+            reason = never(path, item, home) or told or by_rule(path, nested, own)
             if reason or not is_folder:
                 yield LeftOut(path, reason)
             else:
                 pending.append((path, nested))
         if not items and prefix:
             yield LeftOut(prefix, _EMPTY)
-
-
-def _never(path: str, item: os.DirEntry[str], home: str | None) -> str:
-    """Say why a path goes in no project."""
-    if item.name == ".git":
-        return "git's own files"
-    if home is not None and path.rstrip("/") == home:
-        return "the node's own folder (INFRA_HOME)"
-    plain = item.is_symlink() or item.is_dir(follow_symlinks=False) or item.is_file(follow_symlinks=False)
-    return "" if plain else _SPECIAL
-
-
-def _by_rule(path: str, nested: list[Rules], own: list[Rules], by_git: set[str] | None) -> str:
-    if by_git is not None and path in by_git:
-        return "git"
-    verdict = last_word(nested, path)
-    if verdict is not None and verdict.out:
-        return verdict.reason
-    return first_out(own, path) or ""
-
-
-def _scan(root: Path, prefix: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(root / prefix) as found:
-            return list(found)
-    except FileNotFoundError:
-        return []  # deleted while we walked: the snapshot looks again
-    except OSError as error:
-        said = f"the folder {root / prefix} cannot be read: {error.strerror}"
-        raise SourceUnreadable(f"{said}; make it readable, or leave it out in .infraignore") from error

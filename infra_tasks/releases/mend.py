@@ -81,7 +81,7 @@ def _open_parents(tree: Path, path: str) -> None:
         os.chmod(tree.joinpath(*parents[:depth]), OPEN_FOLDER)
 
 
-def _open_folders(shelf: Shelf, tree: Path, folders: set[str]) -> None:
+def _open_folders(shelf: Shelf, tree: Path, folders: frozenset[str]) -> None:
     os.chmod(tree, OPEN_FOLDER)
     for folder in sorted(folders):
         place = tree / folder

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CHUNK_BYTES = 1 << 20
+# What changed less than this ago may change again within one tick of the disk's clock, and stat would not show it (git
+# calls such entries racily clean).
+TICK_NS = 100_000_000
+# Disks that only know whole seconds (HFS+, some network disks) need more.
+COARSE_TICK_NS = 2_000_000_000
 _TRIES = 3
 
 
@@ -30,6 +35,12 @@ class Changing(OSError):
 def stamp(seen: os.stat_result) -> Stamp:
     """Return the stamp of a stat."""
     return Stamp(seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+
+
+def settled(ctime_ns: int, at_ns: int) -> bool:
+    """Say whether a change made at `at_ns` or later would show another ctime than this one."""
+    coarse = ctime_ns % 1_000_000_000 == 0
+    return ctime_ns + (COARSE_TICK_NS if coarse else TICK_NS) <= at_ns
 
 
 def open_to_read(path: str) -> int:

@@ -43,6 +43,11 @@ class Rules:
         return Verdict(found.include, f"{self._label}:{found.index + 1}: {self._lines[found.index].strip()}")
 
     @property
+    def words(self) -> tuple[str, ...]:
+        """All that decides: the same words give the same verdicts."""
+        return (self._label, *self._lines)
+
+    @property
     def empty(self) -> bool:
         """No rule at all: nothing to ask."""
         return not any(pattern.include is not None for pattern in self._spec.patterns)

@@ -6,7 +6,7 @@ import hashlib
 import marshal
 import os
 import stat
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -35,7 +35,7 @@ def look(tree: Path, skip: Collection[str] = ()) -> list[Row]:
 
 def glance(tree: Path, skip: Collection[str] = ()) -> list[Plain]:
     """Return what `look` does, as plain tuples."""
-    rows: list[Plain] = [tuple(top_row(tree))]
+    rows: list[Plain] = [("", os.lstat(tree).st_mode, 0, 0, 0, 0)]
     _look(os.fspath(tree), "", frozenset(skip), rows.append)
     return rows
 
@@ -78,5 +78,5 @@ def row_of(path: str, seen: os.stat_result) -> Row:
 def fingerprint(rows: Sequence[Plain]) -> bytes:
     """Return 32 bytes over all rows, in the order of the disk: another order is another look, never a wrong 'same'."""
     # Version 2 of marshal writes the same bytes for the same values; later ones look at reference counts.
-    plain = rows if type(rows[0]) is tuple else list(map(tuple, rows))
+    plain: Any = rows if type(rows[0]) is tuple else list(map(tuple, rows))
     return hashlib.sha256(marshal.dumps(plain, 2)).digest()

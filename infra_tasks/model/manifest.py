@@ -176,6 +176,11 @@ def _check(ordered: tuple[Entry, ...]) -> None:
         raise ReleaseError(f"{min(below)!r} is a file or a link, and yet something lies below it")
 
 
+def is_outside(path: str) -> bool:
+    """Say whether a path is none inside a tree: empty, absolute, or with '.' or '..' in it."""
+    return "\0" in path or _OUTSIDE.search(path) is not None
+
+
 def _folders(paths: Iterable[str]) -> set[str]:
     found: set[str] = set()
     for path in paths:

@@ -31,6 +31,7 @@
 -- syncs               list    "<wall time> <entry as JSON>", how releases came to nodes, newest first
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
 -- followed, asked:*, out:*     reading along: see infra_tasks/ledger/output.py
+-- brought:*                    outputs on their way home: see infra_tasks/ledger/bringing.py
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
 

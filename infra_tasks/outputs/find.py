@@ -3,7 +3,7 @@
 Folders are walked by name, links are never followed out of the folder they are in, and only where a pattern leads.
 """
 # No Path objects here: this is called for each of ten thousand files.
-# ruff: noqa: PTH115, PTH118
+# ruff: noqa: PTH114, PTH115, PTH118
 
 from __future__ import annotations
 
@@ -77,6 +77,9 @@ def _missing(patterns: Patterns, brought: set[int]) -> list[str]:
 
 def _walk(root: Root, patterns: Patterns) -> Iterator[tuple[Found | LeftOut, list[int]]]:
     """Yield what is meant, in the order of names, and by which patterns."""
+    if os.path.islink(root.path):  # the command put it there
+        yield LeftOut(".", f"the folder itself is a link: {NOT_FOLLOWED}"), []
+        return
     waiting: list[tuple[str, Places]] = [("", patterns.begin())]
     while waiting:
         folder, places = waiting.pop()

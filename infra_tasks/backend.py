@@ -22,11 +22,13 @@ from infra_tasks.results import PatientConsumer
 class Told:
     """What the ledger said a moment ago to whoever carries a hint out: final is final, nobody need ask again.
 
-    `followed`: something may be waiting for the end of this run.
+    `followed`: something may be waiting for the end of this run. `home_node`: where its outputs and those of what
+    follows are wanted; None when that was not told.
     """
 
     state: str
     followed: bool
+    home_node: str | None = None
 
 
 def told_of(request: Any, task_id: str) -> Told | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra_tasks import live, releases, settings
 from infra_tasks.errors import FleetUnreachable, LaunchFailed, NodeUnreachable, ReleaseError, SetupFailed
+from infra_tasks.gather import asks, gather_at_last
 from infra_tasks.ledger.code import SyncEntry
 from infra_tasks.live import Token
 from infra_tasks.model.outcome import unstarted
@@ -51,13 +52,15 @@ WRONG_NUMBER = "attempt"  # why a claim is refused: another attempt had this num
 class Verdict:
     """What became of a hint: `final` with the run's result, `unknown` run, or `dropped`: nothing to do here.
 
-    `followed`: something may be waiting for the end of this run (canvas, callbacks).
+    `followed`: something may be waiting for the end of this run (canvas, callbacks). `home_node`: where outputs of what
+    follows are wanted, None when that is not known here.
     """
 
     said: str
     result: dict[str, Any] = field(default_factory=dict)
     cause: str = ""
     followed: bool = True
+    home_node: str | None = None
 
 
 class Held:
@@ -149,7 +152,10 @@ class Executor:
             attempt.forget()
             return self._verdict(answer)
         self._carry(me, token, attempt, lock, answer["fields"], sent_at)
-        answer |= report(me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True)
+        outputs = gather_at_last(me, self._ledger, token, attempt) if asks(answer["fields"]) else None
+        answer |= report(
+            me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True, outputs=outputs
+        )
         return self._verdict(answer)
 
     def _claim(self, me: ThisNode, token: Token) -> dict[str, Any]:
@@ -164,8 +170,10 @@ class Executor:
 
     def _verdict(self, answer: dict[str, Any]) -> Verdict:
         if answer["said"] == "final":
-            followed = "fields" not in answer or bool(answer["fields"].get("canvas"))
-            return Verdict("final", result_in(answer), answer.get("cause") or "", followed)
+            fields = answer.get("fields")
+            followed = fields is None or bool(fields.get("canvas"))
+            home_node = None if fields is None else fields.get("home_node", "")
+            return Verdict("final", result_in(answer), answer.get("cause") or "", followed, home_node)
         if answer["said"] == "refused" and answer["why"] in PATIENT | {"unknown"}:
             return Verdict(answer["why"])
         return Verdict("dropped", cause=str(answer.get("why") or answer["said"]))

@@ -31,13 +31,20 @@ CARRIED_ON_WITHIN_S = 10.0
 
 
 def report(
-    home: Home, ledger: Ledger, token: Token, attempt: Attempt, *, actor: str, waited_for: bool
+    home: Home,
+    ledger: Ledger,
+    token: Token,
+    attempt: Attempt,
+    *,
+    actor: str,
+    waited_for: bool,
+    outputs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Report the end of an attempt; returns the ledger's answer (`final`, `retry`, `requeued`, `fenced`, `safe`).
 
-    `waited_for`: a Celery task of this run is under way and will do what follows it. On `safe` nothing is struck off:
-    the agent presents the attempt and reports it again. `unended`: its shim died before it could say how it ended; the
-    agent buries it and reports that.
+    `waited_for`: a Celery task of this run is under way and will do what follows it. `outputs`: what the result says of
+    them. On `safe` nothing is struck off: the agent presents the attempt and reports it again. `unended`: its shim died
+    before it could say how it ended; the agent buries it and reports that.
     """
     exit_record = attempt.exit_record()
     if exit_record is None:
@@ -60,6 +67,7 @@ def report(
         },
         exit_record,
         tails=_tails(attempt, exit_record),
+        outputs=outputs,
         actor=actor,
         settle_in_s=CARRIED_ON_WITHIN_S if waited_for else 0,
     )
@@ -97,6 +105,7 @@ def tell(
     actor: str,
     settle_in_s: float,
     tails: tuple[str, str] = ("", ""),
+    outputs: Mapping[str, Any] | None = None,
     lapsed: bool = False,
 ) -> dict[str, Any]:
     """Compose the results of this end and hand them to the ledger. `lapsed`: only if the lease has ended."""
@@ -107,8 +116,8 @@ def tell(
         "release": fields.get("release"),
         "submitted_at": float(fields["submitted_at"]),
     }
-    result = outcome.result_of(run, end.to, end.reason, exit_record, tails)
-    revoked = outcome.result_of(run, State.REVOKED, None, exit_record, tails)
+    result = outcome.result_of(run, end.to, end.reason, exit_record, tails, outputs)
+    revoked = outcome.result_of(run, State.REVOKED, None, exit_record, tails, outputs)
     name = fields.get("name")
     answer = ledger.claims.finish(
         token,

@@ -46,6 +46,11 @@ class Home:
         return self.root / "live"
 
     @property
+    def fetch(self) -> Path:
+        """One small file per attempt whose outputs are to be fetched from another node: `<run id>@<attempt>`."""
+        return self.root / "fetch"
+
+    @property
     def projects(self) -> Path:
         """`projects/<project>/releases/<digest>/`."""
         return self.root / "projects"

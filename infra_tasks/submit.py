@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from infra_tasks.errors import BadInput, BadSpec
 from infra_tasks.ledger.submission import Submission, fingerprint
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.spec import RunSpec
+from infra_tasks.node import name_here
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from infra_tasks.ledger import Ledger
     from infra_tasks.ledger.records import Run
     from infra_tasks.model.fleet import Fleet
+    from infra_tasks.settings import Home
 
 # What a spec leaves to the fleet.
 FROM_LIMITS = ("timeout_s", "grace_s", "lost_after_s", "stop_after_s")
@@ -30,9 +33,16 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
 
 def submission(
-    given: RunSpec | Mapping[str, Any], fleet: Fleet, run_id: str | None = None, **options: Any
+    given: RunSpec | Mapping[str, Any],
+    fleet: Fleet,
+    run_id: str | None = None,
+    *,
+    home: Home | None = None,
+    **options: Any,
 ) -> Submission:
     """Return the submission of a spec to this fleet; `options` are those of `Submission`.
+
+    `home`: the folder of the node it is submitted on, if outputs may be wanted there.
 
     Raises BadSpec: a wrong field, an unknown node or project, labels no node has, a limit above the fleet's ceiling.
     """
@@ -43,7 +53,10 @@ def submission(
     _check_spans(options)
     source_node = fleet.projects[spec.project].node if spec.project else None
     known_by = None if spec is asked else fingerprint(asked.to_json())
-    return Submission(_id(run_id), spec, source_node=source_node, fingerprint=known_by, **options)
+    one = Submission(_id(run_id), spec, source_node=source_node, fingerprint=known_by, **options)
+    if home and not one.home_node and (spec.outputs or one.canvas):
+        return replace(one, home_node=name_here(home, fleet))
+    return one
 
 
 def again(run: Run, fleet: Fleet, **options: Any) -> Submission:

@@ -27,7 +27,7 @@ from infra_tasks.errors import BadOption, BadSpec, RunFailed, RunRevoked
 from infra_tasks.ledger import Ledger, open_ledger
 from infra_tasks.ledger.connect import FleetFile
 from infra_tasks.model import outcome
-from infra_tasks.model.hint import DISPATCH_TASK, RUN_TASK
+from infra_tasks.model.hint import DISPATCH_TASK, FETCH_TASK, RUN_TASK, fetch_asked
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
@@ -89,7 +89,7 @@ class RunTask(Task):  # type: ignore[misc]
         Honours countdown, eta, expires, link, link_error, task_id and the canvas; everything else raises BadOption.
         Raises BadSpec, IdempotencyConflict; SubmitUnknown when the connection was lost in between (it has `run_id`).
         """
-        one = _submission(_spec_in(args, kwargs), task_id or uuid(), options)
+        one = _submission(_spec_in(args, kwargs), task_id or uuid(), options, **_home())
         run_id = _ledger().runs.submit(one)
         result = self.AsyncResult(run_id)
         _trail(result)
@@ -119,7 +119,7 @@ def run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         return _adopt_foreign(self.request, args, kwargs)
     if verdict.said != "final":
         raise Ignore(verdict.cause)
-    return _end(self.request, verdict.result, verdict.cause, followed=verdict.followed)
+    return _end(self.request, verdict.result, verdict.cause, followed=verdict.followed, home_node=verdict.home_node)
 
 
 @app.task(name=DISPATCH_TASK, bind=True, ignore_result=True, shared=False)
@@ -132,6 +132,14 @@ def dispatch(self: Any) -> None:
     log.info("dispatch of run %s: %s", run_id, done.said)
     if done.ready and done.is_new_code:
         ask_check(done.ready.node, done.ready.project, done.ready.digest)
+
+
+@app.task(name=FETCH_TASK, bind=True, ignore_result=True, shared=False)
+def fetch_outputs(self: Any) -> None:
+    """Note that outputs of another node are wanted here; control's fetcher brings them."""
+    from infra_tasks.fetch import want  # noqa: PLC0415  callers of delay() need none of it
+
+    want(settings.home(), *fetch_asked(self.request.id))
 
 
 @app.task(name=PULSE_TASK, ignore_result=True, shared=False)
@@ -200,7 +208,7 @@ def _become_executor(**_: Any) -> None:
 def submit_many(specs: Iterable[RunSpec | Mapping[str, Any]]) -> list[AsyncResult]:
     """Accept many specs in a few round trips; returns their AsyncResults in order. Refuses all when one is wrong."""
     fleet = _fleet_file().current()
-    many = [submission(spec, fleet, uuid()) for spec in specs]
+    many = [submission(spec, fleet, uuid(), **_home()) for spec in specs]
     return [run_spec.AsyncResult(run_id) for run_id in _ledger().runs.submit_many(many)]
 
 
@@ -211,12 +219,12 @@ def _look(request: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[
         return _adopt_foreign(request, args, kwargs)
     if run.result is None:
         raise Ignore(f"run is {run.state}")
-    return _end(request, run.result, run.fields.get("cause") or "", followed=True)
+    return _end(request, run.result, run.fields.get("cause") or "", followed=True, home_node=run.home_node)
 
 
-def _end(request: Any, result: dict[str, Any], cause: str, *, followed: bool) -> dict[str, Any]:
+def _end(request: Any, result: dict[str, Any], cause: str, *, followed: bool, home_node: str | None) -> dict[str, Any]:
     """Return or raise how a final run ended: Celery's tracer does what follows."""
-    request.told = Told(result["state"], followed)
+    request.told = Told(result["state"], followed, home_node)
     if result["state"] == State.SUCCESS:
         return result
     kind = RunRevoked if result["state"] == State.REVOKED else RunFailed
@@ -247,7 +255,19 @@ def _adopt_foreign(request: Any, args: Sequence[Any], kwargs: Mapping[str, Any])
     raise Ignore("accepted as a run")
 
 
-def _submission(spec: Any, run_id: str, options: Mapping[str, Any], actor: str = "submit") -> Submission:
+def _home() -> dict[str, Any]:
+    """Return where outputs are wanted: on this node; of what follows a run, where those of the run are."""
+    task = app.current_worker_task
+    if not isinstance(task, RunTask):
+        return {"home": settings.home()}
+    told = told_of(task.request, task.request.id)
+    if told and told.home_node is not None:
+        return {"home_node": told.home_node or None}
+    before = _ledger().runs.get(task.request.id)
+    return {"home_node": before.home_node or None} if before else {}
+
+
+def _submission(spec: Any, run_id: str, options: Mapping[str, Any], actor: str = "submit", **where: Any) -> Submission:
     given = {name: value for name, value in options.items() if value is not None}
     if given.pop("serializer", "json") != "json":
         raise BadOption(f"serializer is json for every run, never {options['serializer']!r}")
@@ -274,6 +294,7 @@ def _submission(spec: Any, run_id: str, options: Mapping[str, Any], actor: str =
         expires_s=_expires_s(given["expires"]) if "expires" in given else None,
         reply_to=given.get("reply_to") or "",
         actor=actor,
+        **where,
     )
 
 

@@ -1,16 +1,18 @@
 """The control role: a Celery worker of threads for all that is no command and so needs no slot.
 
 It dispatches, adopts foreign messages, carries on what follows a run that nobody waited for, runs the plain tasks that
-follow, and takes the ticks of beat.
+follow, takes the ticks of beat, and fetches outputs whose home is this node.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import threading
 
 from infra_tasks import settings
-from infra_tasks.node import this_node
+from infra_tasks.ledger import open_ledger
+from infra_tasks.node import NodeHere, this_node
 from infra_tasks.routing import FOREIGN, GUARDIAN, dispatch_queue
 from workers.role import enter
 
@@ -29,6 +31,7 @@ def main() -> int:
     from workers.taking_up import TakeUp  # noqa: PLC0415
 
     mend(dispatch_queue(me.name))
+    fetch_outputs()
     app.steps["consumer"].add(TakeUp)
     return serve(
         app,
@@ -38,6 +41,16 @@ def main() -> int:
         concurrency=THREADS,
         queues=[dispatch_queue(me.name), GUARDIAN, FOREIGN],
     )
+
+
+def fetch_outputs() -> None:
+    """Bring outputs whose home is this node, in a thread: a dispatch must not wait behind gigabytes."""
+    from infra_tasks.fetch import Fetcher  # noqa: PLC0415
+    from infra_tasks.releases.remote.fetch import fetch_files  # noqa: PLC0415
+
+    home = settings.home()
+    fetcher = Fetcher(NodeHere(home).current, open_ledger(home), fetch_files)
+    threading.Thread(target=fetcher.run, name="fetch", daemon=True).start()
 
 
 if __name__ == "__main__":

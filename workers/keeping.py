@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from infra_tasks.outputs import shelf
 from infra_tasks.runner.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -31,9 +33,26 @@ class Keeper:
         self._due = now + LOOK_EVERY_S
         oldest = time.time() - keep_days * DAY_S
         for run in self._home.runs.iterdir() if self._home.runs.is_dir() else ():
-            attempts = [one for one in run.iterdir() if one.is_dir()] if run.is_dir() else []
-            if attempts and all(_is_done_with(one, oldest) for one in attempts):
+            if run.is_dir() and _is_old(run, oldest):
                 shutil.rmtree(run, ignore_errors=True)
+
+
+def _is_old(run: Path, oldest: float) -> bool:
+    """Nothing of a run is needed any more: no attempt, and no outputs that came (maybe from another node) lately."""
+    attempts = [one for one in run.iterdir() if one.name.isdigit()]
+    came_at = _outputs_came_at(run)
+    if came_at is None:
+        return bool(attempts) and all(_is_done_with(one, oldest) for one in attempts)
+    return came_at < oldest and all(_is_done_with(one, oldest) for one in attempts)
+
+
+def _outputs_came_at(run: Path) -> float | None:
+    """Return when outputs came, or last grew while they were fetched; None when there are none."""
+    moments = []
+    for path in (*run.glob(f"{shelf.NAME}.json"), *run.glob(f".{shelf.NAME}.*")):
+        with suppress(FileNotFoundError):
+            moments.append(path.stat().st_mtime)
+    return max(moments, default=None)
 
 
 def _is_done_with(folder: Path, oldest: float) -> bool:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from infra_tasks import live
 from infra_tasks.errors import InfraError
 from infra_tasks.model.outcome import unstarted
+from infra_tasks.node import NodeHere
 from infra_tasks.report import report
 from infra_tasks.runner import exitrecord
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.clock import boot_clock, boot_id
 from infra_tasks.runner.tree import kill_leftovers, kill_shim
+from workers.gathering import Gatherer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -72,6 +74,7 @@ class Minder:
         self._ordered_at: dict[Token, float] = {}
         self._burying: set[Token] = set()
         self._graves = ThreadPoolExecutor(BURIALS_AT_ONCE, "bury")
+        self._gatherer = Gatherer(NodeHere(home).current, ledger)
 
     def run_once(self, attempts: Iterable[LiveAttempt]) -> None:
         """Bury the dead and kill frozen shims. Needs no Redis."""
@@ -79,6 +82,7 @@ class Minder:
         known = {one.token for one in attempts}
         self._ended_since = {token: at for token, at in self._ended_since.items() if token in known}
         self._ordered_at = {token: at for token, at in self._ordered_at.items() if token in known}
+        self._gatherer.keep(known)
         for one in attempts:
             self._mind(one)
 
@@ -86,9 +90,18 @@ class Minder:
         """Report the ends that nobody else reports. Raises FleetUnreachable."""
         for one in attempts:
             since = self._ended_since.get(one.token)
-            if since is not None and time.monotonic() - since >= REPORT_AFTER_S:
+            if since is None or time.monotonic() - since < REPORT_AFTER_S:
+                continue
+            gathered = self._gatherer.gathered(one)
+            if gathered is not None:
                 answer = report(
-                    self._home, self._ledger, one.token, one.folder, actor=f"agent {self._node}", waited_for=False
+                    self._home,
+                    self._ledger,
+                    one.token,
+                    one.folder,
+                    actor=f"agent {self._node}",
+                    waited_for=False,
+                    outputs=gathered.outputs,
                 )
                 log.info("run %s attempt %d reported: %s", one.token.run, one.token.attempt, answer["said"])
 

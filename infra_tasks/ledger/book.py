@@ -1,10 +1,11 @@
-"""The ledger of a fleet, opened: runs, claims, nodes and code on one connection pool."""
+"""The ledger of a fleet, opened: runs, claims, nodes, code and outputs on their way, on one connection pool."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from infra_tasks.ledger.bringing import Bringing
 from infra_tasks.ledger.claims import Claims
 from infra_tasks.ledger.code import Code
 from infra_tasks.ledger.connect import client, url_of
@@ -25,12 +26,13 @@ class Ledger:
     claims: Claims
     nodes: Nodes
     code: Code
+    bringing: Bringing
 
     @classmethod
     def at(cls, url: str, prefix: str = PREFIX, *, socket_timeout_s: float = 10.0) -> Ledger:
         """Return the ledger at a Redis address. Nothing is sent yet."""
         scripts = Scripts(client(url, socket_timeout=socket_timeout_s), prefix)
-        return cls(scripts, Runs(scripts), Claims(scripts), Nodes(scripts), Code(scripts))
+        return cls(scripts, Runs(scripts), Claims(scripts), Nodes(scripts), Code(scripts), Bringing(scripts))
 
     def answers(self) -> bool:
         """Say whether Redis answers right now. Raises FleetUnreachable when not."""

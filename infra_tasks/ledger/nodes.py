@@ -60,6 +60,10 @@ class Nodes:
         live = self._scripts.persistently(lambda: self._redis.scard(self._key("node", name, "live")))
         return NodeSeen(name, fields, live, max(0.0, now - float(fields.get("seen_at") or 0)))
 
+    def reachable(self, name: str) -> bool:
+        """Say whether a node spoke lately."""
+        return self._seen(name, self.now()).reachable
+
     def now(self) -> float:
         """Return Redis' wall clock, seconds."""
         seconds, micros = self._scripts.persistently(self._redis.time)

@@ -33,6 +33,7 @@ class Run:
             "release",
             "reason",
             "retry_of",
+            "home_node",
             "cancel",
         }:
             return self.fields.get(name, "")

@@ -28,6 +28,7 @@ class Submission:
     id: str
     spec: RunSpec
     source_node: str | None = None  # the node that has the project's source
+    home_node: str | None = None  # the node it was submitted on: where its outputs are wanted
     embed: dict[str, Any] | None = None  # callbacks, errbacks, chain, chord
     headers: dict[str, Any] | None = None  # group, root_id, parent_id ...
     delay_s: float | None = None
@@ -85,6 +86,7 @@ def script_args(one: Submission) -> dict[str, Any]:
         "idem": spec.idempotency_key,
         "retry_of": one.retry_of,
         "root": one.headers.get("root_id") if one.headers and spec.project else None,
+        "home_node": _home_of(one),
         "actor": one.actor,
         "meta_key": outcome.META_PREFIX + one.id,
     }
@@ -105,6 +107,13 @@ def parts(many: Sequence[Submission]) -> Iterator[tuple[Sequence[Submission], li
         size += more
     if args:
         yield many[first:], args
+
+
+def _home_of(one: Submission) -> str | None:
+    """Return where the outputs of a run, or of what follows it, are wanted; most runs need not know."""
+    if one.spec.outputs:
+        return one.home_node or one.source_node
+    return one.home_node if one.canvas else None
 
 
 def _hint(one: Submission) -> str:

@@ -14,10 +14,13 @@ from typing import Any
 
 RUN_TASK = "infra_tasks.run_spec"
 DISPATCH_TASK = "infra_tasks.dispatch"
+FETCH_TASK = "infra_tasks.fetch_outputs"
 QUEUE_MARK = "@QUEUE@"
 TAG_MARK = "@TAG@"
 # The outer belt: Celery's own limit for the child that waits, behind the longest run, its grace and half an hour.
 OUTER_BELT_S = 7200 + 600 + 1800
+
+_FETCH = "fetch"
 
 _EMBED: dict[str, Any] = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
@@ -76,3 +79,16 @@ def envelope(
             },
         }
     )
+
+
+def fetch_id(node: str, attempt: int, run_id: str) -> str:
+    """Return the id of the message that asks for the outputs a node has: like a hint, it holds nothing but its id."""
+    return f"{_FETCH}:{node}:{attempt}:{run_id}"
+
+
+def fetch_asked(task_id: str) -> tuple[str, int, str]:
+    """Return node, attempt and run of such an id; ValueError for anything else."""
+    what, node, attempt, run_id = task_id.split(":", 3)
+    if what != _FETCH:
+        raise ValueError(f"{task_id!r} asks for no outputs")
+    return node, int(attempt), run_id

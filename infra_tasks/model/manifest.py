@@ -186,6 +186,12 @@ def _check(ordered: tuple[Entry, ...]) -> None:
         raise ReleaseError(f"{min(below)!r} is a file or a link, and yet something lies below it")
 
 
+def is_outside(path: str) -> bool:
+    """Say whether a path is none inside a tree: empty, absolute, or with '.' or '..' in it."""
+    between = f"/{path}/"
+    return "\0" in between or any(part in between for part in _OUTSIDE)
+
+
 def folders_above(paths: Iterable[str]) -> set[str]:
     """Return every folder the paths lie in, without the root."""
     found: set[str] = set()

@@ -109,6 +109,7 @@ def result_of(
     reason: Reason | None,
     exit_record: Mapping[str, Any],
     tails: tuple[str, str] = ("", ""),
+    outputs: Mapping[str, Any] | None = None,
 ) -> Result:
     """Return what `.get()` gives. `run` holds id, node, attempt, release, submitted_at."""
     known = {
@@ -121,6 +122,7 @@ def result_of(
         "submitted_at": run.get("submitted_at"),
         "stdout_tail": tails[0],
         "stderr_tail": tails[1],
+        "outputs": outputs,
     }
     taken = {
         key: exit_record.get(key)

@@ -78,6 +78,7 @@ RESULT_KEYS = (
     "cpu_s",
     "stdout_tail",
     "stderr_tail",
+    "outputs",
 )
 
 

@@ -20,6 +20,7 @@ from pydantic import (
 from infra_tasks.errors import BadSpec
 from infra_tasks.model.complaints import complaints
 from infra_tasks.model.nearest import did_you_mean
+from infra_tasks.model.patterns import MAX_PATTERNS, Pattern
 from infra_tasks.model.run import Reason
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class RunSpec(BaseModel):
     `node`: pinned to that node; without it any node that has all `labels` may take the run.
     `retry_on`: reasons that use up `retries`. An attempt that was lost (its machine or its shim died) is run again
     without using them, unless `node_lost` is left out here: then the run fails with that reason.
+    `outputs`: patterns of files to bring home when the command has ended, however it ended (docs/outputs.md).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -78,7 +80,7 @@ class RunSpec(BaseModel):
     retry_on: tuple[Annotated[Reason, Field(strict=False)], ...] = Field(default=RETRYABLE, strict=False)
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
     expires_s: Seconds | None = None
-    outputs: None = None
+    outputs: Annotated[tuple[Pattern, ...], Field(max_length=MAX_PATTERNS, strict=False)] | None = None
     notify: None = None
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
     lost_after_s: LeaseSeconds = DEFAULT_LOST_AFTER_S
@@ -124,7 +126,19 @@ class RunSpec(BaseModel):
                 raise ValueError(f"{reason!r}{meant}; allowed: {', '.join(RETRYABLE)}")
         return value
 
-    @field_validator("outputs", "notify", mode="before")
+    @field_validator("outputs", mode="before")
+    @classmethod
+    def _patterns(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            raise ValueError("a list of patterns, not one string")  # noqa: TRY004  pydantic wants ValueError
+        return value
+
+    @field_validator("outputs")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(dict.fromkeys(value)) if value else None
+
+    @field_validator("notify", mode="before")
     @classmethod
     def _not_yet(cls, value: Any) -> Any:
         if value is not None:

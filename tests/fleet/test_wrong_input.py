@@ -40,7 +40,10 @@ WRONG = {
         ["labels", "n1", "big"],
     ),
     "labels are a text": ({"command": ["true"], "labels": "gpu"}, ["labels", "a list"]),
-    "outputs": ({"command": ["true"], "outputs": ["x"]}, ["outputs", "not yet"]),
+    "outputs from anywhere": (
+        {"command": ["true"], "outputs": ["/etc/*"]},
+        ["outputs[0]", "/etc/*", "below the folder"],
+    ),
     "notify": ({"command": ["true"], "notify": "me"}, ["notify", "not yet"]),
     "lease that cannot hold": ({"command": ["true"], "stop_after_s": 120}, ["stop_after_s", "lost_after_s"]),
     "a name of two lines": ({"command": ["true"], "name": "a\nb"}, ["name"]),

@@ -25,6 +25,7 @@ FULL: dict[str, Any] = {
     "retry_on": ["timeout", "exit_code"],
     "idempotency_key": "k ü",
     "expires_s": 10,
+    "outputs": ["out/*.csv", "**/*.log"],
     "name": "night run",
     "lost_after_s": 200.5,
     "stop_after_s": 100,
@@ -136,7 +137,18 @@ def wrong(**said: Any) -> str:
         ({"idempotency_key": 5}, "idempotency_key"),
         ({"expires_s": 0}, "expires_s"),
         ({"expires_s": 1e12}, "expires_s"),
-        ({"outputs": ["x"]}, "not yet"),
+        ({"outputs": "x"}, "a list of patterns"),
+        ({"outputs": ["/x"]}, "outputs[0]"),
+        ({"outputs": ["~/x"]}, "outputs[0]"),
+        ({"outputs": ["a", "a/../b"]}, "outputs[1]"),
+        ({"outputs": [""]}, "outputs[0]"),
+        ({"outputs": ["  "]}, "outputs[0]"),
+        ({"outputs": ["a\0"]}, "NUL"),
+        ({"outputs": ["\ud800"]}, "outputs[0]"),
+        ({"outputs": [5]}, "outputs[0]"),
+        ({"outputs": ["x" * 1025]}, "outputs[0]"),
+        ({"outputs": [str(n) for n in range(101)]}, "at most 100"),
+        ({"outputs": {"a": "b"}}, "outputs"),
         ({"notify": "me"}, "not yet"),
         ({"name": ""}, "name"),
         ({"name": "a\nb"}, "name"),
@@ -170,8 +182,17 @@ def test_no_message_shows_the_value_of_a_variable() -> None:
     assert "hunter2" not in wrong(env={"1PASSWORD": "hunter2"})
 
 
-def test_outputs_and_notify_may_be_said_to_be_nothing() -> None:
-    assert RunSpec.of({"command": "x", "outputs": None, "notify": None}).outputs is None
+@pytest.mark.parametrize("nothing", [None, [], ()])
+def test_outputs_and_notify_may_be_said_to_be_nothing(nothing: Any) -> None:
+    spec = RunSpec.of({"command": "x", "outputs": nothing, "notify": None})
+    assert spec.outputs is None
+    assert spec.to_json() == '{"command":"x"}'
+
+
+def test_outputs_are_said_once_each_in_the_order_they_were_given() -> None:
+    spec = RunSpec.of({"command": "x", "outputs": ("b", "a/**", "b")})
+    assert spec.outputs == ("b", "a/**")
+    assert spec.to_json() == '{"command":"x","outputs":["b","a/**"]}'
 
 
 def test_a_pinned_run_has_no_lease_to_fit_into() -> None:

@@ -37,7 +37,7 @@ def command(manner: Manner, /, run: str) -> None:
         old = ledger.runs.get(ledger.runs.known(run))
         if old is None:
             raise UnknownRun(f"run {run!r} was just removed from the history")
-        new_id = ledger.runs.submit(again(old, fleet, actor="cli"))
+        new_id = ledger.runs.submit(again(old, fleet, home=home, actor="cli"))
     if manner.json:
         print_json({"id": new_id, "retry_of": old.id})
     else:

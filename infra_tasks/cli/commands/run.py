@@ -79,7 +79,7 @@ def _submit(home: Home, spec: dict[str, Any]) -> str:
     from infra_tasks.errors import SubmitUnknown  # noqa: PLC0415
     from infra_tasks.submit import submission  # noqa: PLC0415  pydantic
 
-    one = submission(spec, open_fleet(home), actor="cli")
+    one = submission(spec, open_fleet(home), home=home, actor="cli")
     with answering_ledger(home) as ledger:
         try:
             return ledger.runs.submit(one)

@@ -33,6 +33,7 @@
 -- root:<id>           hash    project -> release that the runs of a canvas share; id of the canvas' first run; kept as results are
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
 -- followed, asked:*, out:*     reading along: see infra_tasks/ledger/output.py
+-- brought:*                    outputs on their way home: see infra_tasks/ledger/bringing.py
 local P = KEYS[1]
 local A = cjson.decode(ARGV[1])
 

@@ -2,7 +2,8 @@
 -- run; an idempotency key answers with the run it made.
 -- runs[]: id, spec, print (fingerprint), queue, shown (what Flower prints), hint (only with a canvas), canvas ('1' when
 --         something follows the run), node, project, name, labels (JSON), timeout_s, dispatch_queue, delay_s | at (wall),
---         expires_s, idem, retry_of, root (the first run of its canvas), lost_after_s, rerun_lost ('1': an attempt that was lost is run again), meta_key, actor
+--         expires_s, idem, retry_of, root (the first run of its canvas), lost_after_s, rerun_lost ('1': an attempt that was
+--         lost is run again), meta_key, actor, home_node (where its outputs are wanted)
 -- answer: [{id, state, new} | {id, conflict = true}]
 local now, at = tick()
 local said, fresh, made, keys, conflict = {}, {}, {}, {}, false
@@ -38,7 +39,8 @@ local by_moment, by_name, counts, queues, hints = {}, {}, {}, {}, {}
 local function write(r, state)
   local fields = {'state', state, 'spec', r.spec, 'print', r.print, 'queue', r.queue, 'timeout_s', r.timeout_s,
     'lost_after_s', r.lost_after_s, 'rerun_lost', r.rerun_lost, 'submitted_at', num(at), 'attempt', 0}
-  for _, name in ipairs({'node', 'project', 'name', 'labels', 'shown', 'hint', 'canvas', 'dispatch_queue', 'idem', 'retry_of', 'root'}) do
+  for _, name in ipairs({'node', 'project', 'name', 'labels', 'shown', 'hint', 'canvas', 'dispatch_queue', 'idem', 'retry_of',
+    'root', 'home_node'}) do
     if r[name] then fields[#fields + 1] = name; fields[#fields + 1] = r[name] end
   end
   if r.moment then fields[#fields + 1] = 'not_before'; fields[#fields + 1] = num(r.moment) end

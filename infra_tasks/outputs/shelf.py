@@ -1,0 +1,70 @@
+"""The outputs of a run in their place at home: `runs/<run>/outputs`, and beside it `outputs.json`, which lists them.
+
+They are those of the last attempt that brought some. A folder gets its name only when it is whole; what was there
+before goes then.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from infra_tasks.releases.locks import held
+from infra_tasks.runner.attempt import read_json, sync_folder, write_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from infra_tasks.settings import Home
+
+NAME = "outputs"
+LIST = "outputs.json"
+
+
+def folder_of(home: Home, run_id: str) -> Path:
+    """Return where the outputs of a run are, once they are here."""
+    return home.runs / run_id / NAME
+
+
+def building(home: Home, run_id: str, attempt: int) -> Path:
+    """Return where outputs of an attempt grow while they are being fetched."""
+    return home.runs / run_id / f".{NAME}.{attempt}"
+
+
+def there(home: Home, run_id: str) -> dict[str, Any] | None:
+    """Return the list of the outputs that are here: {node, attempt, files, missing, left_out, error}."""
+    return read_json(os.fspath(home.runs / run_id / LIST))
+
+
+def is_there(home: Home, run_id: str, attempt: int) -> bool:
+    """Say whether the outputs of this attempt, or of a later one, are here."""
+    return int((there(home, run_id) or {}).get("attempt", 0)) >= attempt
+
+
+def place(home: Home, run_id: str, staged: Path, listed: Mapping[str, Any]) -> Path:
+    """Give a whole folder of outputs its place, unless a later attempt has it; return the place. Safe to repeat.
+
+    Once `staged` has moved it is gone: then only the list may be missing still.
+    """
+    run = home.runs / run_id
+    run.mkdir(parents=True, exist_ok=True)
+    with held(run / f".{NAME}.lock"):
+        if not is_there(home, run_id, int(listed["attempt"])):
+            if staged.exists():
+                _replace(run, staged)
+            write_json(os.fspath(run), LIST, dict(listed), durable=True)
+    return run / NAME
+
+
+def _replace(run: Path, staged: Path) -> None:
+    place, old = run / NAME, run / f".{NAME}.old"
+    shutil.rmtree(old, ignore_errors=True)
+    (run / LIST).unlink(missing_ok=True)  # from here on it lists what is not there any more
+    with suppress(FileNotFoundError):
+        place.rename(old)
+    staged.rename(place)
+    sync_folder(os.fspath(run))
+    shutil.rmtree(old, ignore_errors=True)

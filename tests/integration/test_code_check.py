@@ -336,9 +336,21 @@ def test_a_check_that_is_told_to_stop_ends_between_two_pieces(site: Site):
     for number in range(3000):
         site.yard.put(f"many/{number}", f"{number}")
     site.yard.ensure()
-    check = CodeCheck(this_node(site.yard.home), site.ledger, site.supply, goes_on=lambda: False)
+    check = CodeCheck(this_node(site.yard.home), site.ledger, site.supply, goes_on=lambda: not site.asked)
     assert check.run() == []
+    assert site.asked, "it had begun"
     assert site.ledger.code.syncs() == []
+    site.asked.clear()
+    assert CodeCheck(this_node(site.yard.home), site.ledger, site.supply, goes_on=lambda: False).run() == []
+    assert not site.asked
+
+
+def test_a_release_that_somebody_brings_at_this_moment_is_left_to_them(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("infra_tasks.code_check.BUSY_PATIENCE_S", 0.0)
+    site.ledger.code.expect("p", "n1", ONE)
+    with held(Shelf(site.yard.home, "p").work(ONE)):
+        [entry] = site.check.run() or []
+    assert (entry.said, entry.error) == ("held", None)
 
 
 def test_reading_gives_way_to_other_work(site: Site):

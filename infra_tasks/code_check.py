@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra_tasks import releases
-from infra_tasks.errors import FleetUnreachable, ReleaseError
+from infra_tasks.errors import FleetUnreachable, ReleaseBusy, ReleaseError
 from infra_tasks.ledger.code import SyncEntry
 from infra_tasks.releases.content import NotWanted, Reading, check_content
 from infra_tasks.releases.held import digests, projects
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 # A release asked for lately may be on its way to a run the ledger does not know it of yet.
 UNUSED_FOR_S = 900.0
+# Who builds a release here at this moment is waited for so long.
+BUSY_PATIENCE_S = 30.0
 # A line of the log is not worth holding up the check of the next project.
 NOTE_PATIENCE_S = 2.0
 # Of one release, so much is said; the rest is counted.
@@ -145,18 +147,24 @@ class CodeCheck:
         Ends early when `goes_on` says no. A ledger that is away hinders no mending; nothing is fetched or pruned then.
         """
         with held(self._me.home.root / "code_check.lock", EXCLUSIVE | AT_ONCE) as alone:
-            if alone is None:
-                return None
-            done: list[SyncEntry] = []
-            try:
-                here = {name: digests(Shelf(self._me.home, name)) for name in projects(self._me.home)}
-                for duty in duties(here, self._expected(), project, digest):
-                    done += self._check(duty)
-            except NotWanted:
-                log.info("the check of code was told to stop")
-                return done
-            self._prune([project] if project else projects(self._me.home))
+            return None if alone is None else self._run(project, digest)
+
+    def _run(self, project: str | None, digest: str | None) -> list[SyncEntry]:
+        here = {name: digests(Shelf(self._me.home, name)) for name in projects(self._me.home)}
+        done: list[SyncEntry] = []
+        try:
+            for duty in duties(here, self._expected(), project, digest):
+                self._be_wanted()
+                done += self._check(duty)
+        except NotWanted:
+            log.info("the check of code was told to stop")
             return done
+        self._prune([project] if project else list(here))
+        return done
+
+    def _be_wanted(self) -> None:
+        if not self._goes_on():
+            raise NotWanted
 
     def _expected(self) -> dict[str, str]:
         try:
@@ -209,6 +217,7 @@ class CodeCheck:
     def _fetch(self, project: str, digest: str) -> Finding:
         with self._supplying(project, digest) as supply:
             counting = Counting(supply)
+            patience = time.monotonic() + BUSY_PATIENCE_S
             try:
                 release = releases.ensure_release(
                     self._me.home,
@@ -216,8 +225,10 @@ class CodeCheck:
                     digest,
                     source=source_here(self._me, project),
                     carrier=counting,
-                    wanted=self._goes_on,
+                    wanted=lambda: self._goes_on() and time.monotonic() < patience,
                 )
+            except ReleaseBusy:
+                return Finding(digest, "held")  # a dispatch brings it at this moment
             except ReleaseError as error:
                 return Finding(digest, "failed", error=f"it should be here and is not: {error}")
             brought = release.brought

@@ -133,7 +133,7 @@ class Code:
         return bool(self._scripts.persistently(claim))
 
     def wanted(self) -> set[tuple[str, str]]:
-        """Return (project, digest) of every run that is not final: these must not be pruned.
+        """Return (project, digest) of every run that is not final, or is still to be followed: these must stay.
 
         Raises SafeMode while the ledger may have forgotten runs: what it says then is no reason to remove anything.
         """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,10 +11,11 @@ from waiting import eventually
 from yard import spoil, tree
 
 from beat_schedule import SCHEDULE
-from infra_tasks.releases import known, sidecar
+from infra_tasks import releases
+from infra_tasks.releases import known
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.snapshot import recall
-from infra_tasks.releases.walk import fingerprint, look, row
+from infra_tasks.releases.walk import row
 from infra_tasks.settings import Home
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra_tasks.ledger import Ledger
+    from infra_tasks.ledger.code import SyncEntry
 
 pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
 
@@ -93,7 +94,7 @@ def rot(home: Path, digest: str) -> None:
     spoil(shelf.tree(digest) / "code.txt", "wrong")
     found = row(shelf.tree(digest), "code.txt")
     known.note(shelf, {found.inode: known.fact(found, manifest.entries[0].sha256)})
-    sidecar.write(shelf.seen(digest), fingerprint(look(shelf.tree(digest))))
+    assert releases.verify(releases.Release(shelf, digest)).damaged == ()
 
 
 def test_a_tick_has_every_node_make_right_what_it_holds(
@@ -104,16 +105,16 @@ def test_a_tick_has_every_node_make_right_what_it_holds(
     source = three["n1"].home.parent / "source" / "code.txt"
     source.write_text("moved on")
     call(tick, entry["task"], entry["options"]["queue"])
-    checked = eventually(lambda: book.code.syncs(node="n2") if mended(book, "n2") else [], 60, "n2 is right again")
-    line = next(one for one in checked if one.said == "mended")
+    line = eventually(lambda: checked(book, "n2", "mended"), 60, "n2 is right again")[0]
     assert (line.project, line.release, line.source, line.files) == ("p", digest, "n1", 1)
     assert (released(three, digest) / "code.txt").read_text() == "right"
-    eventually(lambda: [one for one in book.code.syncs(node="n1") if one.why == "check"], 60, "n1 checked as well")
+    eventually(lambda: checked(book, "n1", "found right"), 60, "n1 checked as well")
     source.write_text("right")
 
 
-def mended(book: Ledger, node: str) -> bool:
-    return any((one.why, one.said) == ("check", "mended") for one in book.code.syncs(node=node))
+def checked(book: Ledger, node: str, *said: str) -> list[SyncEntry]:
+    """Return what checks of a node said, only these words if some are given."""
+    return [one for one in book.code.syncs(node=node) if one.why == "check" and (not said or one.said in said)]
 
 
 def test_what_should_be_there_is_fetched_from_another_node(three: ThreeNodes, call: Caller, book: Ledger, digest: str):
@@ -124,8 +125,8 @@ def test_what_should_be_there_is_fetched_from_another_node(three: ThreeNodes, ca
     call(ask, "n2", "p")
     eventually(place.is_dir, 60, "the release is back")
     assert tree(place) == wanted
-    line = eventually(lambda: [one for one in book.code.syncs(node="n2") if one.said == "brought"], 60, "it is said")[0]
-    assert (line.why, line.release, line.source) == ("check", digest, "n1")
+    line = eventually(lambda: checked(book, "n2", "brought"), 60, "it is said")[0]
+    assert (line.release, line.source) == (digest, "n1")
 
 
 def test_what_a_node_holds_is_told_with_its_size_and_whether_it_is_in_use(
@@ -144,11 +145,3 @@ def start_long():
     from infra_tasks import run_spec
 
     return run_spec.delay({"command": ["sleep", "347"], "project": "p", "node": "n2"}).id
-
-
-def test_a_ledger_that_forgot_what_nodes_hold_is_told_again(three: ThreeNodes, book: Ledger, digest: str):
-    client, key = book.scripts.client, book.scripts.key
-    client.delete(key("held"), key("holders", "p", digest))
-    said = eventually(lambda: book.code.holders("p", digest), 120, "the agents say it again")
-    assert set(said) <= {"n1", "n2"}
-    assert json.loads(client.hget(key("held"), said[0]))

@@ -22,13 +22,13 @@ from infra_tasks.ledger import Ledger
 from infra_tasks.ledger.scripts import Scripts
 from infra_tasks.model.setup_rules import SetupRules
 from infra_tasks.node import this_node
-from infra_tasks.releases import known, sidecar
+from infra_tasks.releases import known
 from infra_tasks.releases.held import in_use, standing
 from infra_tasks.releases.layout import Shelf, Source
 from infra_tasks.releases.locks import held
 from infra_tasks.releases.snapshot import recall
 from infra_tasks.releases.supply import LocalCarrier, Several
-from infra_tasks.releases.walk import fingerprint, look, row
+from infra_tasks.releases.walk import row
 from infra_tasks.submit import submit
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def rot(yard: Yard, digest: str, path: str, text: str) -> None:
     spoil(place, text)
     found = row(shelf.tree(digest), path)
     known.note(shelf, {found.inode: known.fact(found, wanted[path])})
-    sidecar.write(shelf.seen(digest), fingerprint(look(shelf.tree(digest))))
+    assert releases.verify(releases.Release(shelf, digest)).damaged == ()
 
 
 def test_a_node_whose_code_is_right_says_so(site: Site):
@@ -181,7 +181,7 @@ def test_damage_in_what_releases_share_is_mended_in_each(site: Site):
         pytest.skip("this disk clones: nothing is shared")
     rot(site.yard, made[0], "sub/b", "TWO")
     for digest in made:
-        sidecar.write(Shelf(site.yard.home, "p").seen(digest), fingerprint(look(site.yard.shelf / digest)))
+        assert releases.verify(releases.Release(Shelf(site.yard.home, "p"), digest)).damaged == ()
     [entry] = site.check.run() or []
     assert (entry.said, entry.files) == ("mended", 1), "brought once, then shared"
     assert {(site.yard.shelf / digest / "sub/b").read_text() for digest in made} == {"two"}
@@ -266,9 +266,10 @@ def test_one_that_is_damaged_while_somebody_builds_or_sets_it_up_is_left_to_the_
 
     monkeypatch.setattr(content, "BUSY_PATIENCE_S", 0.0)
     release = site.yard.ensure()
-    with held(Shelf(site.yard.home, "p").work(release.digest)):
+    with held(release.shelf.work(release.digest)):
         assert [one.said for one in site.check.run() or []] == ["found right"]
-        rot(site.yard, release.digest, "a", "0ne")
+    rot(site.yard, release.digest, "a", "0ne")
+    with held(release.shelf.work(release.digest)):
         [entry] = site.check.run() or []
     assert entry.said == "failed"
     assert "somebody is at it" in (entry.error or "")
@@ -285,6 +286,15 @@ def test_what_should_be_here_and_is_not_is_fetched(site: Site, other: Yard):
     assert entry.source == "n2"
     assert tree(site.yard.shelf / digest) == tree(other.code)
     assert [one.said for one in site.check.run() or []] == ["found right"]
+
+
+def test_what_went_with_its_manifest_is_made_anew_where_the_source_is(site: Site):
+    digest = site.yard.ensure().digest
+    site.ledger.code.expect("p", "n1", digest)
+    releases.prune(site.yard.home, "p", keep=0)
+    assert not list(site.yard.shelf.glob("[0-9a-f]*"))
+    [entry] = site.check.run() or []
+    assert (entry.said, entry.release, entry.source) == ("brought", digest, "n1")
 
 
 def test_what_should_be_here_and_cannot_be_fetched_is_said(site: Site):
@@ -326,9 +336,21 @@ def test_a_check_that_is_told_to_stop_ends_between_two_pieces(site: Site):
     for number in range(3000):
         site.yard.put(f"many/{number}", f"{number}")
     site.yard.ensure()
-    check = CodeCheck(this_node(site.yard.home), site.ledger, site.supply, goes_on=lambda: False)
+    check = CodeCheck(this_node(site.yard.home), site.ledger, site.supply, goes_on=lambda: not site.asked)
     assert check.run() == []
+    assert site.asked, "it had begun"
     assert site.ledger.code.syncs() == []
+    site.asked.clear()
+    assert CodeCheck(this_node(site.yard.home), site.ledger, site.supply, goes_on=lambda: False).run() == []
+    assert not site.asked
+
+
+def test_a_release_that_somebody_brings_at_this_moment_is_left_to_them(site: Site, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("infra_tasks.code_check.BUSY_PATIENCE_S", 0.0)
+    site.ledger.code.expect("p", "n1", ONE)
+    with held(Shelf(site.yard.home, "p").work(ONE)):
+        [entry] = site.check.run() or []
+    assert (entry.said, entry.error) == ("held", None)
 
 
 def test_reading_gives_way_to_other_work(site: Site):

@@ -110,6 +110,7 @@ def test_who_asks_for_a_check_and_loses_the_answer_may_ask(fleet: Fleet, monkeyp
 
 
 def test_a_message_for_another_node_does_nothing(fleet: Fleet):
+    fleet.ledger.code.expect("p", "n1", "1" * 64)  # a check of n1 would say that it is missing
     fleet.call(misled)
     assert fleet.ledger.code.syncs() == []
 

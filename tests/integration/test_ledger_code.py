@@ -140,6 +140,19 @@ def test_releases_of_runs_that_are_not_final_are_wanted(kit: Kit, code: Code):
     assert code.wanted() == {("p", OTHER)}
 
 
+def test_what_the_runs_of_a_canvas_share_is_wanted_before_the_next_one_is_dispatched(kit: Kit, code: Code):
+    first = kit.submit(project="p", options={"embed": {"chain": [{"task": "next"}]}})
+    kit.claims.dispatch("begin", first, "d", node="a", actor="a")
+    kit.claims.dispatch("end", first, "d", node="a", actor="a", release=ONE)
+    kit.claimed(first)
+    kit.finish((first, 1, "c1"))
+    assert code.wanted() == {("p", ONE)}, "the next one may not have been submitted yet"
+    kit.claims.settle(first)
+    assert code.wanted() == set()
+    kit.submit(project="p", options={"headers": {"root_id": first}})
+    assert code.wanted() == {("p", ONE)}
+
+
 def many_runs(kit: Kit) -> None:
     with kit.redis.pipeline(transaction=False) as pipe:
         for number in range(MANY):

@@ -7,6 +7,7 @@ import os
 import shutil
 import time
 
+import psutil
 import pytest
 from cli_process import Terminal, infra
 from redis_process import RedisProcess
@@ -89,6 +90,12 @@ class TestFleet:
         done = self.infra(*line, "--json")
         assert done.code == code, done.err
         return json.loads(done.out)
+
+    def transfers(self):
+        """Return the rsyncs this node has started."""
+        mine = str(SshFiles(self.home).client_config())
+        return [one for one in psutil.process_iter(["name", "cmdline"])
+                if one.info["name"] == "rsync" and any(mine in word for word in one.info["cmdline"] or ())]  # fmt: skip
 
     def trees(self, node):
         home = self.far.get(node, self.home)
@@ -289,10 +296,16 @@ def test_ctrl_c_ends_the_transfer_and_the_next_one_ends_right(fleet):
             file.write(os.urandom(1 << 20))
     with Terminal(fleet.home.root, "sync", "hello", "--node", "mac-2", columns=120) as terminal:
         eventually(lambda: fleet.server.commands("rsync", "--server"), 60, "files are on their way")
-        terminal.types("\x03")
-        assert terminal.ends(30) == 130
-        assert "Traceback" not in terminal.seen
-    eventually(lambda: not fleet.server.commands("rsync"), 30, "no transfer goes on")
+        fleet.server.freeze()  # so that nothing ends by itself
+        try:
+            assert fleet.transfers()
+            terminal.types("\x03")
+            assert terminal.ends(30) == 130
+            assert "Traceback" not in terminal.seen
+            eventually(lambda: not fleet.transfers(), 30, "no transfer goes on")
+        finally:
+            fleet.server.thaw()
+    eventually(lambda: not fleet.server.commands("rsync"), 30, "nor does its other end")
     assert fleet.trees("mac-2") == []
     assert fleet.json("sync", "hello", "--node", "mac-2")["nodes"][0]["said"] == "brought"
     assert list((fleet.far["mac-2"].projects / "hello" / "releases").glob(".*")) == []

@@ -6,6 +6,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from infra_tasks.releases.held import in_use, projects
 from infra_tasks.releases.layout import DIGEST, OPEN_FOLDER, Shelf
 from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held
 from infra_tasks.releases.removing import remove_tree
@@ -36,14 +37,49 @@ def prune(
     shelf = Shelf(home, project)
     removed = []
     with said_of(f"releases of {project} cannot be removed", shelf.releases):
-        old = {digest: _used_ns(shelf, digest) for digest in by_last_use(shelf)[keep:] if digest not in keep_also}
-        oldest_ns = time.time_ns() - int(unused_for_s * 1e9)
-        removed += [
-            digest for digest, used_ns in old.items() if used_ns <= oldest_ns and _remove(shelf, digest, used_ns)
-        ]
+        old = _old(shelf, keep, keep_also, unused_for_s)
+        removed += [digest for digest, used_ns in old.items() if _remove(shelf, digest, used_ns)]
         sweep_leftovers(shelf)
         _drop_old_manifests(shelf)
     return removed
+
+
+def prunable(
+    home: Home, project: str, keep: int = 5, *, keep_also: Collection[str] = (), unused_for_s: float = 0.0
+) -> list[str]:
+    """Return what `prune` would remove now; nothing is changed."""
+    shelf = Shelf(home, project)
+    with said_of(f"releases of {project} cannot be looked at", shelf.releases):
+        return [digest for digest in _old(shelf, keep, keep_also, unused_for_s) if not in_use(shelf, digest)]
+
+
+def prune_node(
+    home: Home,
+    project: str | None,
+    keep: int,
+    *,
+    needed: Collection[tuple[str, str]] = (),
+    unused_for_s: float = 0.0,
+    dry_run: bool = False,
+) -> dict[str, list[str]]:
+    """Prune a project, or all that are here; return what was removed (`dry_run`: would be), by project.
+
+    `needed`: (project, digest) of what is kept whatever its age.
+    """
+    do = prunable if dry_run else prune
+    gone = {
+        name: do(home, name, keep, keep_also={digest for of, digest in needed if of == name}, unused_for_s=unused_for_s)
+        for name in projects(home)
+        if project in {None, name}
+    }
+    return {name: digests for name, digests in gone.items() if digests}
+
+
+def _old(shelf: Shelf, keep: int, keep_also: Collection[str], unused_for_s: float) -> dict[str, int]:
+    """Return the releases nobody needs as far as the clock and the caller know, each with its last use."""
+    old = {digest: _used_ns(shelf, digest) for digest in by_last_use(shelf)[keep:] if digest not in keep_also}
+    oldest_ns = time.time_ns() - int(unused_for_s * 1e9)
+    return {digest: used_ns for digest, used_ns in old.items() if used_ns <= oldest_ns}
 
 
 def _used_ns(shelf: Shelf, digest: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from contextlib import contextmanager
 from uuid import uuid4
@@ -342,6 +343,20 @@ def test_a_run_is_shown_with_all_keys_of_a_result_and_its_story(fleet):
     text = fleet.infra("show", taken.id[:8]).out
     for words in (taken.id, "FAILURE", "exit code 3", "Story", "Last lines of stdout", "tail"):
         assert words in text
+
+
+def test_a_narrow_terminal_shows_the_whole_story(fleet):
+    words = "code ready: 3fa2c1d0abcd: 12 files, 1.2 MiB brought to mac-2 in 0.40 s, 9,988 shared"
+    taken = fleet.takes(fleet.accepts())
+    taken.ends(State.FAILURE, Reason.SYNC_FAILED, cause=words)
+    assert fleet.json("show", taken.id)["events"][-1]["cause"] == words
+    assert words in fleet.infra("show", taken.id).out, "a pipe gets it on one line"
+    for columns in (100, 60, 40):
+        with Terminal(fleet.home.root, "show", taken.id, columns=columns) as terminal:
+            assert terminal.ends() == 0
+        story = re.sub(r"\x1b\[[0-9;]*m", "", terminal.seen.split("Story")[1]).split("Last lines")[0]
+        assert words in " ".join(story.split())
+        assert max(map(len, story.splitlines())) <= columns
 
 
 def test_a_pinned_run_on_a_silent_node_is_shown_unreachable(fleet):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 
+import psutil
 import pytest
 from cli_process import Terminal, infra
 from redis_process import RedisProcess
@@ -88,6 +90,12 @@ class TestFleet:
         done = self.infra(*line, "--json")
         assert done.code == code, done.err
         return json.loads(done.out)
+
+    def transfers(self):
+        """Return the rsyncs this node has started."""
+        mine = str(SshFiles(self.home).client_config())
+        return [one for one in psutil.process_iter(["name", "cmdline"])
+                if one.info["name"] == "rsync" and any(mine in word for word in one.info["cmdline"] or ())]  # fmt: skip
 
     def trees(self, node):
         home = self.far.get(node, self.home)
@@ -188,6 +196,9 @@ def test_a_source_that_is_gone_is_one_error_and_in_the_log(fleet):
         (["releases", "--project", "helo"], "did you mean 'hello'"),
         (["syncs", "--node", "mac2"], "did you mean 'mac-2'"),
         (["syncs", "--limit", "0"], "1<=x<="),
+        (["release", "prune", "--project", "helo"], "did you mean 'hello'"),
+        (["release", "prune", "--node", "mac2"], "did you mean 'mac-2'"),
+        (["release", "prnue"], "did you mean 'prune'"),
     ],
 )
 def test_wrong_names_are_told_with_the_nearest(fleet, line, said):
@@ -285,10 +296,16 @@ def test_ctrl_c_ends_the_transfer_and_the_next_one_ends_right(fleet):
             file.write(os.urandom(1 << 20))
     with Terminal(fleet.home.root, "sync", "hello", "--node", "mac-2", columns=120) as terminal:
         eventually(lambda: fleet.server.commands("rsync", "--server"), 60, "files are on their way")
-        terminal.types("\x03")
-        assert terminal.ends(30) == 130
-        assert "Traceback" not in terminal.seen
-    eventually(lambda: not fleet.server.commands("rsync"), 30, "no transfer goes on")
+        fleet.server.freeze()  # so that nothing ends by itself
+        try:
+            assert fleet.transfers()
+            terminal.types("\x03")
+            assert terminal.ends(30) == 130
+            assert "Traceback" not in terminal.seen
+            assert fleet.transfers() == [], "ssh would notice a silent server later, and nobody waits for that"
+        finally:
+            fleet.server.thaw()
+    eventually(lambda: not fleet.server.commands("rsync"), 30, "nor does its other end")
     assert fleet.trees("mac-2") == []
     assert fleet.json("sync", "hello", "--node", "mac-2")["nodes"][0]["said"] == "brought"
     assert list((fleet.far["mac-2"].projects / "hello" / "releases").glob(".*")) == []
@@ -313,6 +330,84 @@ def test_what_nodes_hold_is_listed_with_what_should_be_there_and_is_not(fleet):
     ]  # fmt: skip
     assert fleet.json("releases", "--node", "mac-3")[0]["held"] is False
     assert fleet.json("releases", "--node", "mac-1") == []
+
+
+def three_releases(fleet):
+    """Bring three releases to mac-1 and mac-2, the last one expected there; all were used an hour ago, oldest first."""
+    made = []
+    for number in range(3):
+        fleet.put("hello.py", f"print({number})\n")
+        made.append(fleet.json("sync", "hello", "--node", "mac-1", "--node", "mac-2")["release"])
+    for home in (fleet.home, fleet.far["mac-2"]):
+        for number, digest in enumerate(made):
+            used_at = time.time() - 3600 + number
+            os.utime(home.projects / "hello" / "releases" / f"{digest}.lock", (used_at, used_at))
+    return made
+
+
+def test_prune_keeps_what_is_wanted_and_tells_what_goes_before_it_does(fleet):
+    first, second, third = three_releases(fleet)
+    line = ["release", "prune", "--keep", "0", "--node", "mac-1", "--node", "mac-2"]
+    both = [{"node": node, "removed": {"hello": [second, first]}, "error": None} for node in ("mac-1", "mac-2")]
+    assert fleet.json(*line, "--dry-run") == both
+    assert (
+        f"mac-2: would remove 2 releases of hello: {second[:12]}, {first[:12]}" in fleet.infra(*line, "--dry-run").out
+    )
+    assert fleet.trees("mac-1") == fleet.trees("mac-2") == sorted([first, second, third])
+    assert fleet.json(*line) == both
+    assert fleet.trees("mac-1") == fleet.trees("mac-2") == [third], "it should be there"
+    assert fleet.infra(*line).out.splitlines() == ["mac-1: nothing to remove", "mac-2: nothing to remove"]
+
+
+def test_prune_is_for_this_node_unless_another_is_named_and_keeps_as_many_as_nodes_json_says(fleet):
+    first, second, third = three_releases(fleet)
+    assert "nothing to remove" in fleet.infra("release", "prune").out
+    fleet.change(limits={"keep_releases": 2})
+    assert f"removed 1 release of hello: {first[:12]}" in fleet.infra("release", "prune", "--project", "hello").out
+    assert fleet.trees("mac-1") == sorted([second, third])
+    assert len(fleet.trees("mac-2")) == 3
+
+
+def test_prune_leaves_what_something_runs_in_and_what_was_used_just_now(fleet):
+    from infra_tasks import releases
+    from infra_tasks.releases.layout import Release, Shelf
+
+    first, second, _ = three_releases(fleet)
+    fd = releases.hold(Release(Shelf(fleet.home, "hello"), first))
+    try:
+        used_at = time.time() - 3600
+        os.utime(fleet.home.projects / "hello" / "releases" / f"{first}.lock", (used_at, used_at))
+        for more in (["--dry-run"], []):
+            assert fleet.json("release", "prune", "--keep", "0", *more)[0]["removed"] == {"hello": [second]}
+    finally:
+        os.close(fd)
+    os.utime(fleet.home.projects / "hello" / "releases" / f"{first}.lock")
+    assert fleet.json("release", "prune", "--keep", "0")[0]["removed"] == {}
+
+
+def test_prune_keeps_what_a_waiting_run_needs(fleet):
+    from infra_tasks.cli.door import open_fleet
+    from infra_tasks.submit import submit
+
+    first, second, _ = three_releases(fleet)
+    run_id = submit(fleet.ledger, open_fleet(fleet.home), {"command": ["true"], "project": "hello", "node": "mac-1"})
+    fleet.ledger.scripts.client.hset(fleet.ledger.scripts.key("run", run_id), "release", first)
+    assert fleet.json("release", "prune", "--keep", "0")[0]["removed"] == {"hello": [second]}
+
+
+def test_a_node_that_cannot_be_pruned_is_told_and_the_exit_code_is_1(fleet):
+    fleet.change_nodes(gone={"ssh": "me@127.0.0.1:1", "root": "/x"})
+    done = fleet.infra("release", "prune", "--node", "gone", "--node", "mac-1")
+    assert done.code == 1
+    assert "gone: FAILED: gone (me@127.0.0.1:1)" in done.out
+    assert "mac-1: nothing to remove" in done.out
+
+
+def test_nothing_is_pruned_while_nobody_knows_what_is_needed(fleet):
+    three_releases(fleet)
+    fleet.change(broker="redis://127.0.0.1:1/0")
+    assert fleet.infra("release", "prune", "--keep", "0").code == 3
+    assert len(fleet.trees("mac-1")) == 3
 
 
 def test_without_anything_to_list_it_is_said(fleet):

@@ -13,7 +13,7 @@ from cli_process import INFRA, Terminal, environment, infra
 from infra_tasks import __version__
 from infra_tasks.cli.group import NAMES
 
-HEAVY = ("celery", "kombu", "redis", "pydantic", "rich", "fabric", "psutil", "asyncio", "difflib")
+HEAVY = ("celery", "kombu", "redis", "pydantic", "rich", "fabric", "paramiko", "psutil", "asyncio", "difflib")
 
 
 @pytest.fixture
@@ -30,7 +30,9 @@ def loaded_by(code, home):
     return done.stderr.splitlines()[-1]
 
 
-@pytest.mark.parametrize("line", [["--help"], ["run", "--help"], ["status", "--help"], ["--version"], []])
+@pytest.mark.parametrize(
+    "line", [["--help"], ["run", "--help"], ["sync", "--help"], ["key", "accept", "--help"], ["--version"], []]
+)
 def test_help_and_version_load_nothing_heavy(home, line):
     assert loaded_by(f"from infra_tasks.cli.entry import run\nrun({line!r})", home) == "[]"
 
@@ -57,6 +59,15 @@ def test_every_command_has_help_with_examples(home, name):
     assert "--json" in done.out
 
 
+@pytest.mark.parametrize(("noun", "verbs"), [("key", ("accept", "list", "forget")), ("release", ("prune",))])
+def test_a_noun_alone_shows_what_can_be_done_with_it(home, noun, verbs):
+    for line in ([noun], [noun, "--help"]):
+        done = infra(home, *line)
+        assert (done.code, done.err) == (0, "")
+        assert all(f"{noun} {verb}  " in done.out for verb in verbs)
+    assert all(f"{noun} {verb}  " in infra(home).out for verb in verbs)
+
+
 def test_the_version_is_told(home):
     assert infra(home, "--version").out == f"infra {__version__}\n"
 
@@ -67,6 +78,8 @@ def test_the_version_is_told(home):
         (["rnu"], "did you mean 'run'"),
         (["statsu"], "did you mean 'status'"),
         (["xyzzy"], "no command 'xyzzy'"),
+        (["key", "acept", "x"], "no command 'key acept'; did you mean 'accept'"),
+        (["release", "xyzzy"], "no command 'release xyzzy'"),
         (["run"], "COMMAND"),
         (["run", "--nod", "x", "--", "true"], "--node"),
         (["run", "--timeout", "soon", "--", "true"], "1h30m"),
@@ -101,6 +114,14 @@ COMMANDS = [
     ["status"],
     ["up"],
     ["up", "--detach"],
+    ["sync", "x"],
+    ["sync", "x", "--dry-run"],
+    ["syncs"],
+    ["releases"],
+    ["release", "prune"],
+    ["key", "accept", "x"],
+    ["key", "list"],
+    ["key", "forget", "x"],
 ]
 
 

@@ -19,6 +19,7 @@ from infra_tasks import settings
 from infra_tasks.errors import BadInput, InfraError, NodeUnreachable, ReleaseError
 from infra_tasks.releases.ensure import ensure_release, hold, is_held
 from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.prune import prune_node
 from infra_tasks.releases.remote import parcel
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 from infra_tasks.releases.snapshot import note, recall
@@ -162,6 +163,14 @@ class Porter:
         if fd is not None:
             os.close(fd)
         return {}
+
+    def do_prune(
+        self, *, project: str | None, keep: int, needed: list[list[str]], unused_for_s: float, dry_run: bool
+    ) -> Message:
+        """Remove releases nobody needs; the caller knows from the ledger what is needed."""
+        pairs = {(of, digest) for of, digest in needed}
+        gone = prune_node(self._home, project, keep, needed=pairs, unused_for_s=unused_for_s, dry_run=dry_run)
+        return {"gone": gone}
 
 
 def _source_here(home: Home, project: str) -> Any:

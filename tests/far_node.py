@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ssh_server import SshServer, user
-from yard import Yard
 
+from infra_tasks.deploy import Deployed, deploy_task_to_node
 from infra_tasks.model.ssh_address import SshAddress
+from infra_tasks.node import ThisNode, this_node
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.launcher import write_launcher
-from infra_tasks.releases.remote.line import Line, Lines
+from infra_tasks.releases.remote.line import Line
+from infra_tasks.releases.remote.lines import RESTED_S, Lines
 from infra_tasks.releases.remote.peer import PORTER, Peer
 from infra_tasks.releases.remote.push import Pushed, push
 from infra_tasks.settings import Home
@@ -22,16 +24,21 @@ from infra_tasks.settings import Home
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from yard import Yard
+
     from infra_tasks.releases import Snapshot
 
-FAR = "n2"
+NEAR, FAR = "n1", "n2"
 
 
-def found_node(root: Path, name: str) -> Home:
-    """Make a folder of a node as it is after its first start, as far as callers over ssh can tell."""
+def found_node(root: Path, name: str, **others: str) -> Home:
+    """Make a folder of a node as it is after its first start; `others` are where the other nodes are reached."""
     root.mkdir(parents=True, exist_ok=True)
     home = Home(root)
     home.node_json.write_text(json.dumps({"name": name, "uuid": f"uuid-of-{name}"}))
+    nodes = {name: {"ssh": "local", "root": str(root)}}
+    nodes |= {other: dict(zip(("ssh", "root"), where.split(" "), strict=True)) for other, where in others.items()}
+    home.nodes_json.write_text(json.dumps({"fleet": "far", "nodes": nodes}))
     write_launcher(home)
     return home
 
@@ -47,8 +54,32 @@ class FarNode:
 
     def __post_init__(self) -> None:
         self.home = found_node(self.root, FAR)
-        self.server.admit(self.yard.home.root)
-        self.lines = Lines(self.yard.home)
+        self.calls_from(self.yard)
+
+    def calls_from(self, yard: Yard) -> None:
+        """Have this yard be the near node, n1, whose calls are admitted here."""
+        self.yard = yard
+        found_node(yard.home.root, NEAR, **{FAR: f"{self.server.address} {self.root}"})
+        self.server.admit(yard.home.root)
+        self.lines = Lines(yard.home)
+
+    @property
+    def me(self) -> ThisNode:
+        """The near node as its own code sees it."""
+        fleet = json.loads(self.yard.home.nodes_json.read_text())
+        fleet["projects"] = {"p": {"source": str(self.yard.code), "node": NEAR, "exclude": list(self.yard.exclude)}}
+        self.yard.home.nodes_json.write_text(json.dumps(fleet))
+        return this_node(self.yard.home)
+
+    def deploy(self, **more: Any) -> Deployed:
+        """Do what dispatch does, as often as it takes."""
+        return deploy_task_to_node(self.me, self.lines, "p", FAR, **more)
+
+    def rested(self) -> None:
+        """Have the kept lines be so old that they are asked whether they live before they are used."""
+        for lines in self.lines._idle.values():
+            for line in lines:
+                line.rested_at -= 2 * RESTED_S
 
     @property
     def peer(self) -> Peer:
@@ -76,10 +107,11 @@ class FarNode:
 
     def half_built(self) -> list[str]:
         """Return what is there that no finished build leaves."""
-        return sorted(item.name for item in self.shelf.glob(".*")) if self.shelf.exists() else []
+        return sorted(item.name for item in self.shelf.glob(".*"))
 
     def trees(self) -> list[str]:
-        return sorted(item.name for item in self.shelf.iterdir() if item.is_dir()) if self.shelf.exists() else []
+        """Return the digests of the releases that are there."""
+        return sorted(item.name for item in self.shelf.glob("[0-9a-f]*") if item.is_dir())
 
     def porter_begins_with(self, code: str) -> None:
         """Have every porter over there run some Python first (a disk that is not here, a death at some point)."""

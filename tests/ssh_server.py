@@ -57,6 +57,7 @@ class SshServer:
         self.process: subprocess.Popen[bytes] | None = None
         self.user_key = key or self._new_key("user_key")
         self._inside = inside
+        self._orphans: list[psutil.Process] = []
         self._mark = uuid4().hex
         self._new_key("host_key")
 
@@ -88,6 +89,7 @@ class SshServer:
     def kill(self) -> None:
         """End the server. Sessions go on, as sshd's do."""
         if self.process:
+            self._orphans = self.sessions()
             self.process.kill()
             self.process.wait()
             self.process = None
@@ -104,7 +106,7 @@ class SshServer:
 
     def sessions(self) -> list[psutil.Process]:
         """Return the server's own processes behind open connections."""
-        return [one for one in self._descendants() if _name(one).startswith("sshd")]
+        return [one for one in [*self._descendants(), *self._orphans] if _name(one).startswith("sshd")]
 
     def cut(self) -> None:
         """End all connections at once; the commands behind them see end of file."""

@@ -76,7 +76,8 @@ class FarNode:
         return deploy_task_to_node(self.me, self.lines, "p", FAR, **more)
 
     def rested(self) -> None:
-        """Have the kept lines be so old that they are asked whether they live before they are used."""
+        """Have some time pass: kept lines are asked whether they live, and who was away is called again."""
+        self.lines._away.clear()
         for lines in self.lines._idle.values():
             for line in lines:
                 line.rested_at -= 2 * RESTED_S

@@ -76,10 +76,10 @@ def _drop(target: str) -> None:
         os.unlink(target)
 
 
-def link(source: str, target: str) -> bool:
-    """Make the target another name of the source; False where the disk cannot."""
+def link(source: str, target: str, source_in: int | None = None, target_in: int | None = None) -> bool:
+    """Make the target another name of the source; False where the disk cannot. Paths may be below open folders."""
     try:
-        os.link(source, target, follow_symlinks=False)
+        os.link(source, target, src_dir_fd=source_in, dst_dir_fd=target_in, follow_symlinks=False)
     except OSError as error:
         if error.errno in _NO_LINK:
             return False

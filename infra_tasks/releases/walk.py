@@ -35,7 +35,7 @@ def look(tree: Path, skip: Collection[str] = ()) -> list[Row]:
 
 def glance(tree: Path, skip: Collection[str] = ()) -> list[Plain]:
     """Return what `look` does, as plain tuples."""
-    rows: list[Plain] = [("", os.lstat(tree).st_mode, 0, 0, 0, 0)]
+    rows: list[Plain] = [plain_top(tree)]
     _look(os.fspath(tree), "", frozenset(skip), rows.append)
     return rows
 
@@ -59,9 +59,9 @@ def _look(folder: str, prefix: str, skip: frozenset[str], add: Callable[[Plain],
         _look(folder_below, prefix_below, skip, add)
 
 
-def top_row(tree: Path) -> Row:
+def plain_top(tree: Path) -> Plain:
     """Return the row of the tree itself."""
-    return Row("", os.lstat(tree).st_mode, 0, 0, 0, 0)
+    return "", os.lstat(tree).st_mode, 0, 0, 0, 0
 
 
 def row(tree: Path, path: str) -> Row:

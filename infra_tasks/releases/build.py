@@ -66,7 +66,7 @@ def _finish(shelf: Shelf, manifest: Manifest, made: Building) -> None:
         path, _, inode, size, mtime_ns, ctime_ns = found
         if path in hashes:
             if made.rows[path] != found:
-                _look_closer(made.tree, Row._make(found), made.rows[path], hashes[path])
+                _look_closer(made.tree, Row._make(found), Row._make(made.rows[path]), hashes[path])
             news[inode] = size, mtime_ns, ctime_ns, hashes[path]
     if len(rows) != 1 + len(folders) + len(manifest.entries):
         raise ReleaseDamaged("something was added to the release or taken from it while it was built; try again")

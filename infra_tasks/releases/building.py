@@ -10,20 +10,21 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from infra_tasks.errors import ReleaseDamaged, ReleaseError
-from infra_tasks.model.manifest import Diff, Entry, Manifest, diff
+from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Diff, Entry, Manifest, diff
 from infra_tasks.releases import known
-from infra_tasks.releases.copying import cannot_give, clone, copy_checked, link
-from infra_tasks.releases.layout import OPEN_FOLDER
+from infra_tasks.releases.copying import cannot_give, cannot_link, clone, copy_checked
+from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_EXECUTABLE, SEALED_PLAIN
 from infra_tasks.releases.reading import closing_fd, open_folder, seal
 from infra_tasks.releases.supply import bases, sealed
-from infra_tasks.releases.walk import Row, row, row_of
+from infra_tasks.releases.walk import row, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.supply import Carrier
+    from infra_tasks.releases.walk import Plain
 
 # Reading and hashing wait for each other only in Python itself; more of them than this gain nothing.
 READERS = 2
@@ -39,16 +40,6 @@ class _Offer(NamedTuple):
     wanted: dict[str, Entry]
 
 
-class _Way(NamedTuple):
-    """How one file comes from a base: both trees are open, so that paths are short."""
-
-    offer: _Offer
-    there: int
-    base_path: str
-    here: int
-    may_link: bool
-
-
 class Building:
     """Used for whole releases, and with a part of a manifest for the files that are to be mended.
 
@@ -60,7 +51,7 @@ class Building:
         self.tree = tree
         self.missing = [entry for entry in entries if entry.kind == "file"]
         self.shared_files = 0
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, Plain] = {}
         self.loaded = known.load_version(shelf)
         self._shelf = shelf
         self._asking = asking
@@ -79,7 +70,7 @@ class Building:
 
     def newest_ns(self) -> int:
         """Return the last ctime of all files."""
-        return max((found.ctime_ns for found in self.rows.values()), default=0)
+        return max((ctime_ns for _, _, _, _, _, ctime_ns in self.rows.values()), default=0)
 
     def copy_from(self, tree: Path) -> None:
         """Take what has the right content in a tree, by copy."""
@@ -125,63 +116,79 @@ class Building:
 
     def _take(self, offer: _Offer) -> list[Entry]:
         """Take what was found in a base; return what could not be taken after all."""
-        found = [(path, base_path, True) for path, base_path in offer.found.shared.items()]
-        found += [(path, base_path, False) for path, base_path in offer.found.copied.items()]
+        shared, copied = offer.found.shared, offer.found.copied
         try:
             there = open_folder(offer.base)
         except FileNotFoundError:  # pruned since
-            return [offer.wanted[path] for path, _, _ in found]
+            return [offer.wanted[path] for path in (*shared, *copied)]
         with closing_fd(there), closing_fd(open_folder(self.tree)) as here:
-            return [
-                offer.wanted[path]
-                for path, base_path, may_link in found
-                if not self._in_vain and not self._taken(_Way(offer, there, base_path, here, may_link), path)
-            ]
+            if self._clones:  # what is shared is cloned where the disk can, until it says that it cannot
+                shared = {path: base for path, base in shared.items() if not self._cloned(offer, path, base)}
+            unlinked = self._link_all(there, here, shared, offer.wanted)
+        copied = {path: shared[path] for path in unlinked} | copied
+        return [offer.wanted[path] for path, base in copied.items() if not self._copied(offer, path, base)]
 
-    def _taken(self, way: _Way, path: str) -> bool:
-        entry = way.offer.wanted[path]
+    def _cloned(self, offer: _Offer, path: str, base_path: str) -> bool:
+        """Clone a file nobody touched since its content was read."""
+        there, entry = f"{offer.base}/{base_path}", offer.wanted[path]
+        if not self._clones or self._in_vain:
+            return False
         try:
-            if self._clones and self._clone(f"{way.offer.base}/{way.base_path}", entry):
-                return True
-            if way.may_link and self._link(way, entry):
-                return True
-            here = f"{os.fspath(self.tree)}/{path}"
-            if not copy_checked(f"{way.offer.base}/{way.base_path}", here, sealed(entry), entry.sha256):
+            if not known.holds(self.loaded.facts, row_of(path, os.lstat(there)), entry.sha256):
+                return False
+            self._clones = clone(there, f"{os.fspath(self.tree)}/{path}", sealed(entry))
+        except OSError as error:
+            if cannot_give(error):
+                return False
+            raise
+        if self._clones:
+            self.rows[path] = row(self.tree, path)
+        return self._clones
+
+    def _link_all(self, there: int, here: int, shared: Mapping[str, str], wanted: Mapping[str, Entry]) -> list[str]:
+        """Link what nobody touched since its content was read: looked at right before and right after.
+
+        Return the paths that were not linked. Most of the time of a build is spent here, so it goes by the shortest
+        way. A link made here counts as a touch, so that two files of one release never share an inode.
+        """
+        look, link, fact, rows, left = os.stat, os.link, self.loaded.facts.get, self.rows, []
+        modes = {PLAIN: stat.S_IFREG | SEALED_PLAIN, EXECUTABLE: stat.S_IFREG | SEALED_EXECUTABLE}
+        for path, base_path in shared.items():
+            if self._in_vain:
+                break
+            _, _, mode, _, sha256, _ = wanted[path]
+            try:
+                was = look(base_path, dir_fd=there, follow_symlinks=False)
+                size, mtime_ns, inode = was.st_size, was.st_mtime_ns, was.st_ino
+                if fact(inode) == (size, mtime_ns, was.st_ctime_ns, sha256) and was.st_mode == modes[mode]:
+                    link(base_path, path, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+                    now = look(path, dir_fd=here, follow_symlinks=False)
+                    if now.st_ino == inode and now.st_size == size and now.st_mtime_ns == mtime_ns:
+                        rows[path] = path, now.st_mode, inode, size, mtime_ns, now.st_ctime_ns
+                        continue
+                    os.unlink(path, dir_fd=here)
+            except OSError as error:
+                if not (cannot_give(error) or cannot_link(error)):
+                    raise
+            left.append(path)
+        return left
+
+    def _copied(self, offer: _Offer, path: str, base_path: str) -> bool:
+        """Copy a file and check its content; one of another mode is cloned if it can be."""
+        if self._in_vain:
+            return True
+        if self._cloned(offer, path, base_path):
+            return True
+        entry = offer.wanted[path]
+        here = f"{os.fspath(self.tree)}/{path}"
+        try:
+            if not copy_checked(f"{offer.base}/{base_path}", here, sealed(entry), entry.sha256):
                 return False
         except OSError as error:
             if cannot_give(error):
                 return False
             raise
         self.rows[path] = row(self.tree, path)
-        return True
-
-    def _clone(self, there: str, entry: Entry) -> bool:
-        """Clone a file nobody touched since its content was read."""
-        if not known.holds(self.loaded.facts, row_of(entry.path, os.lstat(there)), entry.sha256):
-            return False
-        self._clones = clone(there, f"{os.fspath(self.tree)}/{entry.path}", sealed(entry))
-        if self._clones:
-            self.rows[entry.path] = row(self.tree, entry.path)
-        return self._clones
-
-    def _link(self, way: _Way, entry: Entry) -> bool:
-        """Link a file nobody touched since its content was read: looked at right before and right after.
-
-        Most of the time of a build is spent here, so it goes by the shortest way. A link made here counts as a touch,
-        so that two files of one release never share an inode.
-        """
-        path = entry.path
-        before = os.stat(way.base_path, dir_fd=way.there, follow_symlinks=False)
-        state = before.st_size, before.st_mtime_ns, before.st_ctime_ns, entry.sha256
-        if self.loaded.facts.get(before.st_ino) != state or before.st_mode != stat.S_IFREG | sealed(entry):
-            return False
-        if not link(way.base_path, path, way.there, way.here):
-            return False
-        after = os.stat(path, dir_fd=way.here, follow_symlinks=False)
-        if (after.st_ino, after.st_size, after.st_mtime_ns) != (before.st_ino, before.st_size, before.st_mtime_ns):
-            os.unlink(path, dir_fd=way.here)
-            return False
-        self.rows[path] = row_of(path, after)
         return True
 
     def _bring_beside(self, carrier: Carrier | None) -> None:

@@ -55,9 +55,9 @@ def open_to_read(path: str) -> int:
     return fd
 
 
-def open_folder(path: str | Path) -> int:
-    """Open a folder, so that paths below it are short."""
-    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def open_folder(path: str | Path, above: int | None = None) -> int:
+    """Open a folder (below the open folder `above`), so that paths below it are short."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
 
 
 @contextmanager

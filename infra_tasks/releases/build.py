@@ -1,6 +1,6 @@
 """Build a release beside the others: link what a base shares, bring what is missing, check all, give it its name."""
 # No Path objects here: this is called for each of ten thousand files.
-# ruff: noqa: PTH101, PTH102, PTH104, PTH108, PTH110, PTH211
+# ruff: noqa: PTH101, PTH102, PTH104, PTH110
 
 from __future__ import annotations
 
@@ -10,24 +10,22 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import NamesCollide, NotAsSent, ReleaseDamaged, ReleaseError
-from infra_tasks.model.manifest import Diff, Entry, Manifest, by_path, collisions, diff
+from infra_tasks.errors import NamesCollide, ReleaseDamaged
+from infra_tasks.model.manifest import collisions
 from infra_tasks.releases import known, sidecar
-from infra_tasks.releases.copying import cannot_give, clone, copy_checked, link
-from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_FOLDER, Brought
+from infra_tasks.releases.building import Building
+from infra_tasks.releases.layout import SEALED_FOLDER, Brought
 from infra_tasks.releases.reading import hash_file
 from infra_tasks.releases.removing import remove_tree
-from infra_tasks.releases.supply import bases, sealed
 from infra_tasks.releases.trouble import said_of
-from infra_tasks.releases.walk import fingerprint, look, row, row_of, top_row
+from infra_tasks.releases.walk import Row, fingerprint, glance, plain_top
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from infra_tasks.model.manifest import Manifest
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.supply import Carrier
-    from infra_tasks.releases.walk import Row
 
 
 def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
@@ -44,8 +42,7 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
         remove_tree(shelf, tree)
         try:
             made = Building(shelf, manifest.entries, tree, manifest.digest)
-            made.share()
-            made.bring(carrier)
+            made.gather(carrier)
             _finish(shelf, manifest, made)
         except BaseException:
             with suppress(OSError):
@@ -55,151 +52,29 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
     return Brought(len(made.missing), sizes, made.shared_files, time.monotonic() - began)
 
 
-class Building:
-    """A tree that grows from what releases here share and from what a carrier brings, all of it checked.
-
-    Used for whole releases, and with a part of a manifest for the files that are to be mended.
-    """
-
-    def __init__(self, shelf: Shelf, entries: Iterable[Entry], tree: Path, asking: str) -> None:
-        self.tree = tree
-        self.missing = [entry for entry in entries if entry.kind == "file"]
-        self.shared_files = 0
-        self.rows: dict[str, Row] = {}
-        self._shelf = shelf
-        self._asking = asking
-        self._clones = True
-        self._make_folders(list(entries))
-
-    def _make_folders(self, entries: list[Entry]) -> None:
-        top = os.fspath(self.tree)
-        os.mkdir(top, OPEN_FOLDER)
-        for folder in sorted(Manifest(tuple(entries), "").folders()):
-            os.mkdir(f"{top}/{folder}", OPEN_FOLDER)
-        for entry in entries:
-            if entry.kind == "link":
-                os.symlink(entry.target, f"{top}/{entry.path}")
-
-    def share(self) -> None:
-        """Take from other releases what they have."""
-        facts = known.load(self._shelf)
-        for base, held in bases(self._shelf, self._asking):
-            if not self.missing:
-                break
-            wanted = Manifest(tuple(self.missing), "")
-            found = diff(held, wanted)
-            self.missing = found.missing + list(self._take(base, found, by_path(wanted), facts))
-        self.shared_files = len(self.rows)
-
-    def copy_from(self, tree: Path) -> None:
-        """Take what has the right content in a tree, by copy."""
-        left = []
-        for entry in self.missing:
-            there, here = f"{os.fspath(tree)}/{entry.path}", f"{os.fspath(self.tree)}/{entry.path}"
-            try:
-                taken = copy_checked(there, here, sealed(entry), entry.sha256)
-            except OSError as error:
-                if not cannot_give(error):
-                    raise
-                taken = False
-            if taken:
-                self.rows[entry.path] = row(self.tree, entry.path)
-            else:
-                left.append(entry)
-        self.missing = left
-
-    def _take(self, base: Path, found: Diff, wanted: Mapping[str, Entry], facts: known.Facts) -> Iterator[Entry]:
-        """Take what was found in a base; yield what could not be taken after all."""
-        for ways, may_link in ((found.shared, True), (found.copied, False)):
-            for path, base_path in ways.items():
-                there, here = f"{os.fspath(base)}/{base_path}", f"{os.fspath(self.tree)}/{path}"
-                try:
-                    taken = self._take_one(there, here, wanted[path], facts, may_link=may_link)
-                except OSError as error:
-                    if not cannot_give(error):
-                        raise
-                    taken = False
-                if not taken:
-                    yield wanted[path]
-
-    def _take_one(self, there: str, here: str, entry: Entry, facts: known.Facts, *, may_link: bool) -> bool:
-        """Link or clone a file nobody touched since its content was read; copy and check any other.
-
-        A link made here counts as a touch, so that two files of one release never share an inode.
-        """
-        mode = sealed(entry)
-        before = row_of(entry.path, os.lstat(there))
-        untouched = known.holds(facts, before, entry.sha256)
-        if untouched and self._clone(there, here, mode):
-            self.rows[entry.path] = row(self.tree, entry.path)
-            return True
-        right = untouched and may_link and before.mode & 0o7777 == mode
-        if right and link(there, here):
-            return self._note_link(here, before, entry)
-        if not copy_checked(there, here, mode, entry.sha256):
-            return False
-        self.rows[entry.path] = row(self.tree, entry.path)
-        return True
-
-    def _clone(self, there: str, here: str, mode: int) -> bool:
-        self._clones = self._clones and clone(there, here, mode)
-        return self._clones
-
-    def _note_link(self, here: str, before: Row, entry: Entry) -> bool:
-        after = row(self.tree, entry.path)
-        if (after.inode, after.size, after.mtime_ns) != (before.inode, before.size, before.mtime_ns):
-            os.unlink(here)
-            return False
-        self.rows[entry.path] = after
-        return True
-
-    def bring(self, carrier: Carrier | None) -> None:
-        """Have the missing files carried here, and read those that were not checked on the way."""
-        if not self.missing:
-            return
-        if carrier is None:
-            raise ReleaseError(
-                f"{len(self.missing)} files of the release {self._asking[:12]} are not on this node "
-                f"({self.missing[0].path!r} ...), and nobody was named who could bring them"
-            )
-        checked = carrier.bring(self.missing, self.tree)
-        for entry in self.missing:
-            path = f"{os.fspath(self.tree)}/{entry.path}"
-            if entry.path not in checked:
-                if not _arrived(path, entry.sha256):
-                    raise NotAsSent(f"{entry.path!r} did not arrive as it was sent")
-                os.chmod(path, sealed(entry))
-            self.rows[entry.path] = row(self.tree, entry.path)
-
-
-def _arrived(path: str, sha256: str) -> bool:
-    try:
-        return hash_file(path)[0] == sha256
-    except OSError as error:
-        if cannot_give(error):
-            return False
-        raise
-
-
 def _finish(shelf: Shelf, manifest: Manifest, made: Building) -> None:
     """Seal the tree, make sure that it is what was built, note what is known of it, and give it its name."""
     top, tree = os.fspath(made.tree), shelf.tree(manifest.digest)
     folders = manifest.folders()
     for folder in folders:
         os.chmod(f"{top}/{folder}", SEALED_FOLDER)
-    known.tick_over(shelf.releases, max((found.ctime_ns for found in made.rows.values()), default=0))
-    rows = look(made.tree)
+    known.tick_over(shelf.releases, made.newest_ns())
+    rows = glance(made.tree)
     hashes = {entry.path: entry.sha256 for entry in manifest.files()}
+    news: known.Facts = {}
     for found in rows:
-        if found.path in hashes and made.rows[found.path] != found:
-            _look_closer(made.tree, found, made.rows[found.path], hashes[found.path])
+        path, _, inode, size, mtime_ns, ctime_ns = found
+        if path in hashes:
+            if made.rows[path] != found:
+                _look_closer(made.tree, Row._make(found), Row._make(made.rows[path]), hashes[path])
+            news[inode] = size, mtime_ns, ctime_ns, hashes[path]
     if len(rows) != 1 + len(folders) + len(manifest.entries):
         raise ReleaseDamaged("something was added to the release or taken from it while it was built; try again")
-    known.note(shelf, {r.inode: known.fact(r, hashes[r.path]) for r in rows if r.path in hashes})
+    known.note(shelf, news, loaded=made.loaded)
     os.rename(top, tree)
     os.chmod(tree, SEALED_FOLDER)
     _sync_folder(shelf.releases)
-    rows[0] = top_row(tree)
+    rows[0] = plain_top(tree)
     sidecar.write(shelf.seen(manifest.digest), fingerprint(rows))
 
 

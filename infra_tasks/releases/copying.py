@@ -36,6 +36,11 @@ def cannot_give(error: OSError) -> bool:
     return isinstance(error, Changing) or error.errno in _NOT_THERE
 
 
+def cannot_link(error: OSError) -> bool:
+    """Say whether the disk cannot make one more link to a file: it is copied then."""
+    return error.errno in _NO_LINK
+
+
 def copy_checked(source: str, target: str, mode: int, sha256: str) -> bool:
     """Copy a file into a new one with exactly this mode; False (and no file) if the content was not the one wanted.
 
@@ -74,17 +79,6 @@ def _write_all(fd: int) -> Callable[[bytes], None]:
 def _drop(target: str) -> None:
     with suppress(FileNotFoundError):
         os.unlink(target)
-
-
-def link(source: str, target: str) -> bool:
-    """Make the target another name of the source; False where the disk cannot."""
-    try:
-        os.link(source, target, follow_symlinks=False)
-    except OSError as error:
-        if error.errno in _NO_LINK:
-            return False
-        raise
-    return True
 
 
 def clone(source: str, target: str, mode: int) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from infra_tasks.model.manifest import by_path
 from infra_tasks.releases import known
-from infra_tasks.releases.build import Building
+from infra_tasks.releases.building import Building
 from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_FOLDER
 from infra_tasks.releases.removing import remove_tree
 from infra_tasks.releases.walk import row
@@ -42,7 +42,7 @@ def mend(
         _open_folders(shelf, tree, manifest.folders())
         for entry in broken:
             _replace(shelf, tree, staged.tree, entry)
-        known.tick_over(shelf.releases, max((found.ctime_ns for found in staged.rows.values()), default=0))
+        known.tick_over(shelf.releases, staged.newest_ns())
         hashes = {entry.path: entry.sha256 for entry in broken}
         fresh = {path: row(tree, path) for path in staged.rows}
         known.note(shelf, {found.inode: known.fact(found, hashes[path]) for path, found in fresh.items()})
@@ -67,8 +67,7 @@ def stage(
         staged = Building(shelf, entries, place, digest)
         if own is not None:
             staged.copy_from(own)
-        staged.share()
-        staged.bring(carrier)
+        staged.gather(carrier)
     except BaseException:
         remove_tree(shelf, place)
         raise

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 CHUNK_BYTES = 1 << 20
 # What changed less than this ago may change again within one tick of the disk's clock, and stat would not show it (git
@@ -17,6 +19,7 @@ TICK_NS = 100_000_000
 # Disks that only know whole seconds (HFS+, some network disks) need more.
 COARSE_TICK_NS = 2_000_000_000
 _TRIES = 3
+_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Stamp(NamedTuple):
@@ -45,11 +48,25 @@ def settled(ctime_ns: int, at_ns: int) -> bool:
 
 def open_to_read(path: str) -> int:
     """Open a plain file, never a link; a pipe that took its name does not block, and is refused."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, _TO_READ)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise Changing(0, "is no plain file any more", path)
     return fd
+
+
+def open_folder(path: str | Path, above: int | None = None) -> int:
+    """Open a folder (below the open folder `above`), so that paths below it are short."""
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=above)
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """Close it in the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def hash_file(path: str) -> tuple[str, os.stat_result]:
@@ -73,8 +90,29 @@ def hash_file(path: str) -> tuple[str, os.stat_result]:
 def read_through(fd: int, size: int, also: Callable[[bytes], object] | None = None) -> str:
     """Return the sha256 of all that can be read, and give each piece to `also`. `size` is only a guess, for speed."""
     hasher = hashlib.sha256()
-    while piece := os.read(fd, min(size + 1, CHUNK_BYTES)):
+    at_once, left = min(size + 1, CHUNK_BYTES), size
+    while piece := os.read(fd, at_once):
         hasher.update(piece)
         if also is not None:
             also(piece)
+        left -= len(piece)
+        if left == 0 and len(piece) < at_once:
+            break  # all of it, and more was asked for: this is the end
     return hasher.hexdigest()
+
+
+def seal(path: str, mode: int, sha256: str, top: int) -> os.stat_result | None:
+    """Give a file below the folder `top` this mode if it has this content; return its state then, None if it has not.
+
+    Raises OSError.
+    """
+    fd = os.open(path, _TO_READ, dir_fd=top)
+    try:
+        before = os.fstat(fd)
+        right = stat.S_ISREG(before.st_mode) and read_through(fd, before.st_size) == sha256
+        if not right or stamp(os.fstat(fd)) != stamp(before):
+            return None
+        os.fchmod(fd, mode)
+        return os.fstat(fd)
+    finally:
+        os.close(fd)

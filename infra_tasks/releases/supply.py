@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Protocol
 
 from infra_tasks.errors import ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import PLAIN, Entry
+from infra_tasks.releases import sidecar
 from infra_tasks.releases.copying import cannot_give, copy_checked
 from infra_tasks.releases.layout import DIGEST, SEALED_EXECUTABLE, SEALED_PLAIN
 from infra_tasks.releases.snapshot import recall
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from infra_tasks.model.manifest import Manifest
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Looking through more old releases than this for a file costs more than bringing it.
 BASES = 3
+# So many hashes are found in the text of a manifest sooner than the text is read as a manifest.
+FEW = 8
 
 
 class Carrier(Protocol):
@@ -108,12 +111,22 @@ def sealed(entry: Entry) -> int:
     return SEALED_PLAIN if entry.mode == PLAIN else SEALED_EXECUTABLE
 
 
-def bases(shelf: Shelf, digest: str) -> Iterator[tuple[Path, Manifest]]:
-    """Yield other releases of the project, the one used last first."""
+def bases(shelf: Shelf, digest: str, wanted: Callable[[], Sequence[Entry]]) -> Iterator[tuple[Path, Manifest]]:
+    """Yield other releases here that may have something of what is still `wanted`, the one used last first."""
     for other in by_last_use(shelf)[: BASES + 1]:
-        manifest = recall(shelf, other) if other != digest else None
+        if not (left := wanted()):
+            return
+        manifest = recall(shelf, other) if other != digest and _may_hold(shelf, other, left) else None
         if manifest is not None:
             yield shelf.tree(other), manifest
+
+
+def _may_hold(shelf: Shelf, digest: str, entries: Sequence[Entry]) -> bool:
+    """Look for a few hashes in the text of a manifest: cheaper than reading it as one."""
+    if len(entries) > FEW:
+        return True
+    text = sidecar.read(shelf.manifest(digest)) or b""
+    return any(entry.sha256.encode() in text for entry in entries)
 
 
 def by_last_use(shelf: Shelf) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from infra_tasks.errors import SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Entry, folders_above
 from infra_tasks.releases.listing import NOTHING, Lister, Listing
-from infra_tasks.releases.reading import Changing, hash_file, settled
+from infra_tasks.releases.reading import Changing, closing_fd, hash_file, open_folder, settled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -95,10 +95,10 @@ class Taking:
         stale = []
         look = os.stat
         try:
-            top = os.open(self._top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            top = open_folder(self.root)
         except OSError as error:
             raise SourceUnreadable(f"the source {self.root} cannot be read: {error.strerror}") from error
-        try:
+        with closing_fd(top):
             for path, state in zip(seen.paths, seen.states, strict=True):
                 try:
                     now = look(path, dir_fd=top, follow_symlinks=False)
@@ -107,8 +107,6 @@ class Taking:
                     continue
                 if (now.st_mode, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino) != state:
                     stale.append(path)
-        finally:
-            os.close(top)
         return stale
 
     def _look_again(self, listing: Listing, stale: list[str]) -> None:

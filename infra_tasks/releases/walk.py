@@ -8,6 +8,8 @@ import os
 import stat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from infra_tasks.releases.reading import closing_fd, open_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
@@ -35,12 +37,14 @@ def look(tree: Path, skip: Collection[str] = ()) -> list[Row]:
 
 def glance(tree: Path, skip: Collection[str] = ()) -> list[Plain]:
     """Return what `look` does, as plain tuples."""
-    rows: list[Plain] = [("", os.lstat(tree).st_mode, 0, 0, 0, 0)]
-    _look(os.fspath(tree), "", frozenset(skip), rows.append)
+    rows: list[Plain] = [plain_top(tree)]
+    with closing_fd(open_folder(tree)) as top:
+        _look(top, "", frozenset(skip), rows.append)
     return rows
 
 
-def _look(folder: str, prefix: str, skip: frozenset[str], add: Callable[[Plain], None]) -> None:
+def _look(folder: int, prefix: str, skip: frozenset[str], add: Callable[[Plain], None]) -> None:
+    # By open folders: the disk walks no path then, which makes this faster than a plain walk by paths.
     below = []
     is_folder = stat.S_ISDIR
     with os.scandir(folder) as found:
@@ -52,16 +56,17 @@ def _look(folder: str, prefix: str, skip: frozenset[str], add: Callable[[Plain],
             mode = seen.st_mode
             if is_folder(mode):
                 add((path, mode, 0, 0, 0, 0))
-                below.append((item.path, path + "/"))
+                below.append(item.name)
             else:
                 add((path, mode, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns))
-    for folder_below, prefix_below in below:
-        _look(folder_below, prefix_below, skip, add)
+    for name in below:
+        with closing_fd(open_folder(name, folder)) as inner:
+            _look(inner, f"{prefix}{name}/", skip, add)
 
 
-def top_row(tree: Path) -> Row:
+def plain_top(tree: Path) -> Plain:
     """Return the row of the tree itself."""
-    return Row("", os.lstat(tree).st_mode, 0, 0, 0, 0)
+    return "", os.lstat(tree).st_mode, 0, 0, 0, 0
 
 
 def row(tree: Path, path: str) -> Row:

@@ -1,0 +1,226 @@
+"""A tree that grows: what other releases share is linked while a carrier brings the rest, and all of it is checked."""
+# No Path objects here: this is called for each of ten thousand files.
+# ruff: noqa: PTH102, PTH211
+
+from __future__ import annotations
+
+import os
+import stat
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple
+
+from infra_tasks.errors import NotAsSent, ReleaseError
+from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Diff, Entry, Manifest, diff
+from infra_tasks.releases import known
+from infra_tasks.releases.copying import cannot_give, cannot_link, clone, copy_checked
+from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_EXECUTABLE, SEALED_PLAIN
+from infra_tasks.releases.reading import closing_fd, open_folder, seal
+from infra_tasks.releases.supply import bases, sealed
+from infra_tasks.releases.walk import row, row_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from infra_tasks.releases.layout import Shelf
+    from infra_tasks.releases.supply import Carrier
+    from infra_tasks.releases.walk import Plain
+
+# Reading and hashing wait for each other only in Python itself; more of them than this gain nothing.
+READERS = 2
+# Fewer files than this are read by one.
+_READ_BY_ONE = 64
+
+
+class _Offer(NamedTuple):
+    """What a base has of what is wanted."""
+
+    base: str
+    found: Diff
+    wanted: dict[str, Entry]
+
+
+class Building:
+    """Used for whole releases, and with a part of a manifest for the files that are to be mended.
+
+    `missing` is what had to be brought, `rows` the state of each file right after it was made.
+    """
+
+    def __init__(self, shelf: Shelf, entries: Iterable[Entry], tree: Path, asking: str) -> None:
+        entries = tuple(entries)
+        self.tree = tree
+        self.missing = [entry for entry in entries if entry.kind == "file"]
+        self.shared_files = 0
+        self.rows: dict[str, Plain] = {}
+        self.loaded = known.load_version(shelf)
+        self._shelf = shelf
+        self._asking = asking
+        self._clones = True
+        self._in_vain = False
+        self._make_folders(entries)
+
+    def _make_folders(self, entries: tuple[Entry, ...]) -> None:
+        top = os.fspath(self.tree)
+        os.mkdir(top, OPEN_FOLDER)
+        for folder in sorted(Manifest(entries, "").folders()):
+            os.mkdir(f"{top}/{folder}", OPEN_FOLDER)
+        for entry in entries:
+            if entry.kind == "link":
+                os.symlink(entry.target, f"{top}/{entry.path}")
+
+    def newest_ns(self) -> int:
+        """Return the last ctime of all files."""
+        return max((ctime_ns for _, _, _, _, _, ctime_ns in self.rows.values()), default=0)
+
+    def copy_from(self, tree: Path) -> None:
+        """Take what has the right content in a tree, by copy."""
+        left = []
+        for entry in self.missing:
+            there, here = f"{os.fspath(tree)}/{entry.path}", f"{os.fspath(self.tree)}/{entry.path}"
+            try:
+                taken = copy_checked(there, here, sealed(entry), entry.sha256)
+            except OSError as error:
+                if not cannot_give(error):
+                    raise
+                taken = False
+            if taken:
+                self.rows[entry.path] = row(self.tree, entry.path)
+            else:
+                left.append(entry)
+        self.missing = left
+
+    def gather(self, carrier: Carrier | None) -> None:
+        """Take from other releases what they have, while what they do not have is brought.
+
+        What a base has by its manifest and cannot give after all is brought in the end. Raises what the carrier raises.
+        When this returns or raises, nobody works on the tree any more.
+        """
+        offers = list(self._offers())
+        with ThreadPoolExecutor(1) as beside:
+            coming = beside.submit(self._bring_beside, carrier) if self.missing else None
+            left = [entry for offer in offers for entry in self._take(offer)]
+            if coming is not None:
+                coming.result()
+        self.shared_files = len(self.rows) - len(self.missing)
+        if left:
+            self._bring(left, carrier)
+            self.missing = [*self.missing, *left]
+
+    def _offers(self) -> Iterator[_Offer]:
+        """Say which base has what, by the manifests alone; `missing` is what none has."""
+        for base, held in bases(self._shelf, self._asking, lambda: self.missing):
+            wanted = Manifest(tuple(self.missing), "")
+            found = diff(held, wanted)
+            self.missing = found.missing
+            yield _Offer(os.fspath(base), found, {entry.path: entry for entry in wanted.entries})
+
+    def _take(self, offer: _Offer) -> list[Entry]:
+        """Take what was found in a base; return what could not be taken after all."""
+        shared, copied = offer.found.shared, offer.found.copied
+        try:
+            there = open_folder(offer.base)
+        except FileNotFoundError:  # pruned since
+            return [offer.wanted[path] for path in (*shared, *copied)]
+        with closing_fd(there), closing_fd(open_folder(self.tree)) as here:
+            if self._clones:  # what is shared is cloned where the disk can, until it says that it cannot
+                shared = {path: base for path, base in shared.items() if not self._cloned(offer, path, base)}
+            unlinked = self._link_all(there, here, shared, offer.wanted)
+        copied = {path: shared[path] for path in unlinked} | copied
+        return [offer.wanted[path] for path, base in copied.items() if not self._copied(offer, path, base)]
+
+    def _cloned(self, offer: _Offer, path: str, base_path: str) -> bool:
+        """Clone a file nobody touched since its content was read."""
+        there, entry = f"{offer.base}/{base_path}", offer.wanted[path]
+        if not self._clones or self._in_vain:
+            return False
+        try:
+            if not known.holds(self.loaded.facts, row_of(path, os.lstat(there)), entry.sha256):
+                return False
+            self._clones = clone(there, f"{os.fspath(self.tree)}/{path}", sealed(entry))
+        except OSError as error:
+            if cannot_give(error):
+                return False
+            raise
+        if self._clones:
+            self.rows[path] = row(self.tree, path)
+        return self._clones
+
+    def _link_all(self, there: int, here: int, shared: Mapping[str, str], wanted: Mapping[str, Entry]) -> list[str]:
+        """Link what nobody touched since its content was read: looked at right before and right after.
+
+        Return the paths that were not linked. Most of the time of a build is spent here, so it goes by the shortest
+        way. A link made here counts as a touch, so that two files of one release never share an inode.
+        """
+        look, link, fact, rows, left = os.stat, os.link, self.loaded.facts.get, self.rows, []
+        modes = {PLAIN: stat.S_IFREG | SEALED_PLAIN, EXECUTABLE: stat.S_IFREG | SEALED_EXECUTABLE}
+        for path, base_path in shared.items():
+            if self._in_vain:
+                break
+            _, _, mode, _, sha256, _ = wanted[path]
+            try:
+                was = look(base_path, dir_fd=there, follow_symlinks=False)
+                size, mtime_ns, inode = was.st_size, was.st_mtime_ns, was.st_ino
+                if fact(inode) == (size, mtime_ns, was.st_ctime_ns, sha256) and was.st_mode == modes[mode]:
+                    link(base_path, path, src_dir_fd=there, dst_dir_fd=here, follow_symlinks=False)
+                    now = look(path, dir_fd=here, follow_symlinks=False)
+                    if now.st_ino == inode and now.st_size == size and now.st_mtime_ns == mtime_ns:
+                        rows[path] = path, now.st_mode, inode, size, mtime_ns, now.st_ctime_ns
+                        continue
+                    os.unlink(path, dir_fd=here)
+            except OSError as error:
+                if not (cannot_give(error) or cannot_link(error)):
+                    raise
+            left.append(path)
+        return left
+
+    def _copied(self, offer: _Offer, path: str, base_path: str) -> bool:
+        """Copy a file and check its content; one of another mode is cloned if it can be."""
+        if self._in_vain:
+            return True
+        if self._cloned(offer, path, base_path):
+            return True
+        entry = offer.wanted[path]
+        here = f"{os.fspath(self.tree)}/{path}"
+        try:
+            if not copy_checked(f"{offer.base}/{base_path}", here, sealed(entry), entry.sha256):
+                return False
+        except OSError as error:
+            if cannot_give(error):
+                return False
+            raise
+        self.rows[path] = row(self.tree, path)
+        return True
+
+    def _bring_beside(self, carrier: Carrier | None) -> None:
+        try:
+            self._bring(self.missing, carrier)
+        except BaseException:
+            self._in_vain = True  # no more links: the caller raises this
+            raise
+
+    def _bring(self, entries: Sequence[Entry], carrier: Carrier | None) -> None:
+        """Have files carried here, and read those that were not checked on the way."""
+        if carrier is None:
+            raise ReleaseError(
+                f"{len(entries)} files of the release {self._asking[:12]} are not on this node "
+                f"({entries[0].path!r} ...), and nobody was named who could bring them"
+            )
+        checked = carrier.bring(entries, self.tree)
+        unread = [entry for entry in entries if entry.path not in checked]
+        for entry in entries if checked else ():
+            if entry.path in checked:
+                self.rows[entry.path] = row(self.tree, entry.path)
+        if len(unread) < _READ_BY_ONE:
+            self._check(unread)
+            return
+        with ThreadPoolExecutor(READERS) as readers:
+            list(readers.map(self._check, (unread[number::READERS] for number in range(READERS))))
+
+    def _check(self, entries: Sequence[Entry]) -> None:
+        """Give what arrived its mode, if it is what was asked for."""
+        with closing_fd(open_folder(self.tree)) as here:
+            for entry in entries:
+                found = seal(entry.path, sealed(entry), entry.sha256, here)
+                if found is None:
+                    raise NotAsSent(f"{entry.path!r} did not arrive as it was sent")
+                self.rows[entry.path] = row_of(entry.path, found)

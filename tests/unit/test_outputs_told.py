@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +85,9 @@ def test_names_that_are_no_text_can_be_printed_as_json(capsys):
     assert json.loads(capsys.readouterr().out) == {"path": "\udcff", "name": "ü"}
     print_json({"name": "ü"})
     assert "ü" in capsys.readouterr().out
+
+
+def test_the_page_about_outputs_has_every_key_of_the_result():
+    page = (Path(__file__).parent.parent.parent / "docs" / "outputs.md").read_text()
+    table = page.partition("| key of `outputs` | is |")[2]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(outputs(FILE))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from infra_tasks.errors import FleetUnreachable, InfraError, NotAsSent
+from infra_tasks.errors import FleetUnreachable, InfraError, NotAsSent, ReleaseError
 from infra_tasks.ledger.bringing import COMING, FAILED, HERE
 from infra_tasks.model.manifest import is_outside
 from infra_tasks.outputs import shelf
@@ -40,6 +40,8 @@ FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
 DAY_S = 86400.0
 TELL_EVERY_S = 2.0
+# A disk with less room than this is as good as full.
+LOW_BYTES = 64 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -143,11 +145,17 @@ class Fetcher:
                 place = _fetch(me, one, self._carry, progress)
         except (InfraError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("outputs of run %s attempt %d: %s; tried again", one.run, one.attempt, error)
+            self._make_room(me, one)
             self._say(one, FAILED, error=str(error))
             return False
         log.info("outputs of run %s attempt %d came from %s", one.run, one.attempt, one.node)
         self._say(one, HERE, folder=os.fspath(place))
         return True
+
+    def _make_room(self, me: ThisNode, one: Want) -> None:
+        """What came is kept for the next try, unless that is what fills the disk."""
+        if shutil.disk_usage(me.home.root).free < LOW_BYTES:
+            shutil.rmtree(shelf.building(me.home, one.run, one.attempt), ignore_errors=True)
 
     def _say(self, one: Want, said: str, **more: Any) -> None:
         with suppress(FleetUnreachable):  # whoever waits for this stops waiting by itself
@@ -169,6 +177,11 @@ def _fetch(me: ThisNode, one: Want, carry: Carrier, progress: _Progress) -> Path
     missing = _wrong(files.values(), into / FOLDER)
     if missing:
         size_bytes = sum(files[path]["size_bytes"] for path in missing)
+        free_bytes = shutil.disk_usage(into).free
+        if size_bytes + LOW_BYTES > free_bytes:
+            raise ReleaseError(
+                f"outputs need {size_bytes} bytes, and {free_bytes} are free on {me.name}: make room there"
+            )
         carry(me.home, me.fleet, one.node, f"{there}/{FOLDER}", missing, into / FOLDER, size_bytes)
     progress.checking_since = time.monotonic()
     wrong = _wrong((files[path] for path in missing), into / FOLDER)

@@ -259,7 +259,7 @@ def _home() -> dict[str, Any]:
     """Return where outputs are wanted: on this node; of what follows a run, where those of the run are."""
     task = app.current_worker_task
     if not isinstance(task, RunTask):
-        return {"home": settings.home()}
+        return {"home": _home_folder()}
     told = told_of(task.request, task.request.id)
     if told and told.home_node is not None:
         return {"home_node": told.home_node or None}
@@ -348,8 +348,13 @@ def _trail(result: AsyncResult) -> None:
 
 
 @cache
+def _home_folder() -> Home:
+    return settings.home()
+
+
+@cache
 def _fleet_file() -> FleetFile:
-    return FleetFile(settings.home())
+    return FleetFile(_home_folder())
 
 
 def _ledger() -> Ledger:

@@ -35,7 +35,10 @@ STATE_COLOURS = {
 
 def print_json(value: Any, *, lines: bool = False) -> None:
     """Print a value as JSON; `lines`: on one line, for values that come one after another."""
-    click.echo(json.dumps(value, indent=None if lines else 2, ensure_ascii=False))
+    indent = None if lines else 2
+    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    is_text = text.encode(errors="ignore").decode() == text  # names of files may hold bytes that are no text
+    click.echo(text if is_text else json.dumps(value, indent=indent))
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int, wrap: bool = False) -> None:

@@ -13,7 +13,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from infra_tasks.releases.copying import clone, link
+from infra_tasks.releases.copying import cannot_link, clone
 from infra_tasks.releases.reading import Changing, open_to_read, read_through
 from infra_tasks.runner.attempt import write_all
 
@@ -47,11 +47,22 @@ def stage(found: Found, into: str, beat: Callable[[], object]) -> Staged:
 
 
 def _bring(found: Found, target: str, beat: Callable[[], object]) -> str:
-    if found.alone and link(found.source, target):
+    if found.alone and _linked(found.source, target):
         return _hash(target, beat)
     if _cloned(found.source, target):
         return _hash(target, beat)
     return _copy(found.source, target, beat)
+
+
+def _linked(source: str, target: str) -> bool:
+    """Make the target another name of the source; False where the disk cannot."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError as error:
+        if cannot_link(error):
+            return False
+        raise
+    return True
 
 
 def _cloned(source: str, target: str) -> bool:

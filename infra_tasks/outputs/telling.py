@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 # A result lives in Redis, twice: the whole list is in outputs.json beside the folder.
 MOST_LISTED = 1000
-MOST_LISTED_BYTES = 192 * 1024
+MOST_LISTED_BYTES = 128 * 1024
+MOST_LEFT_OUT_BYTES = 16 * 1024
 
 
 def told(listed: Mapping[str, Any], *, home: str, folder: str, brought: bool, error: str | None) -> dict[str, Any]:
     """Return the value of a result's `outputs`."""
     files = listed["files"]
     return {
-        "files": _first(files),
+        "files": _first(files, MOST_LISTED_BYTES),
         "count": len(files),
         "size_bytes": sum(one["size_bytes"] for one in files),
         "missing": listed["missing"],
-        "left_out": listed["left_out"],
+        "left_out": _first(listed["left_out"], MOST_LEFT_OUT_BYTES),
         "node": listed["node"],
         "home": home,
         "folder": folder,
@@ -39,7 +40,7 @@ def told(listed: Mapping[str, Any], *, home: str, folder: str, brought: bool, er
     }
 
 
-def _first(files: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _first(entries: Sequence[Mapping[str, Any]], most_bytes: int) -> list[Mapping[str, Any]]:
     """Return as many as a result can hold."""
-    sizes = accumulate(len(json.dumps(one)) for one in files[:MOST_LISTED])
-    return [one for one, size in zip(files, sizes, strict=False) if size <= MOST_LISTED_BYTES]
+    sizes = accumulate(len(json.dumps(one)) for one in entries[:MOST_LISTED])
+    return [one for one, size in zip(entries, sizes, strict=False) if size <= most_bytes]

@@ -220,7 +220,12 @@ class Building:
         """Give what arrived its mode, if it is what was asked for."""
         with closing_fd(open_folder(self.tree)) as here:
             for entry in entries:
-                found = seal(entry.path, sealed(entry), entry.sha256, here)
+                try:
+                    found = seal(entry.path, sealed(entry), entry.sha256, here)
+                except OSError as error:
+                    if not cannot_give(error):
+                        raise
+                    found = None  # it is not there at all, or became something else
                 if found is None:
                     raise NotAsSent(f"{entry.path!r} did not arrive as it was sent")
                 self.rows[entry.path] = row_of(entry.path, found)

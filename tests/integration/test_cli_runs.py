@@ -133,13 +133,15 @@ def started(fleet, *line):
 
 def test_a_detached_run_is_in_the_ledger_as_it_was_said(fleet):
     done = fleet.infra("run", "--detach", "--node", "n1", "--timeout", "1m30s", "--env", "A=b=c", "--retries", "2",
-                       "--name", "nightly", "--", "echo", "--json", "x y")  # fmt: skip
+                       "--name", "nightly", "--output", "a/*", "--output", "b",
+                       "--", "echo", "--json", "x y")  # fmt: skip
     assert done.code == 0, done.err
     run = fleet.ledger.runs.get(done.out.strip())
     assert run.spec.command == ["echo", "--json", "x y"]
     assert (run.spec.node, run.spec.timeout_s, run.spec.env, run.spec.retries, run.spec.name) == (
         "n1", 90.0, {"A": "b=c"}, 2, "nightly",
     )  # fmt: skip
+    assert (run.spec.outputs, run.home_node) == (("a/*", "b"), "n1")
     assert fleet.ledger.runs.events(run.id)[0].actor == "cli"
     assert json.loads(fleet.infra("run", "--detach", "--json", "true").out).keys() == {"id"}
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra_tasks.cli import exit_codes, run_view
+from infra_tasks.cli import exit_codes, outputs_view, run_view
 from infra_tasks.cli.command import command as make
 from infra_tasks.cli.door import answering_ledger, open_fleet, open_home
 from infra_tasks.cli.interrupts import counted
@@ -24,6 +24,7 @@ EXAMPLES = """
 infra run -- echo hello
 infra run --project hello -- python3 hello.py
 infra run --node mac-2 --timeout 10m --env SEED=7 -- ./train.sh
+infra run --output 'out/*.csv' --output model -- ./train.sh
 infra run --detach --name nightly -- make all
 infra run -- sh -c 'df -h | sort'
 """
@@ -38,6 +39,9 @@ infra run -- sh -c 'df -h | sort'
 )
 @click.option("--env", multiple=True, type=variable, metavar="K=V", help="For its environment; K alone hands yours on.")
 @click.option("--retries", type=click.IntRange(0), help="Try again so often when it fails.")
+@click.option(
+    "--output", "outputs", multiple=True, metavar="PATTERN", help="Bring these files of its scratch folder back here."
+)
 @click.option("--name", help="What people call it.")
 @click.option("--detach", is_flag=True, help="Print the run's id and do not wait.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
@@ -70,8 +74,9 @@ def _spec(words: tuple[str, ...], said: dict[str, Any]) -> dict[str, Any]:
     spec = {name: value for name, value in said.items() if value not in (None, ())}
     if said["env"]:
         spec["env"] = dict(said["env"])
-    if said["labels"]:
-        spec["labels"] = list(said["labels"])
+    for name in ("labels", "outputs"):
+        if said[name]:
+            spec[name] = list(said[name])
     return {"command": list(words), **spec}
 
 
@@ -123,3 +128,6 @@ def _tell_end(result: dict[str, Any], cause: str | None) -> None:
     if not usual:
         where = f" on {result['node']}" if result["node"] else ""
         note(f"run {run_view.short(result['id'])} ended{where}: {run_view.ending_words(result, cause)}")
+    for name, text in outputs_view.facts(result.get("outputs")):
+        if text:
+            note(f"{name}: {text}")

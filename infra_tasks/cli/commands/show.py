@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from infra_tasks.cli import run_view, spans
+from infra_tasks.cli import outputs_view, run_view, spans
 from infra_tasks.cli.command import command as make
 from infra_tasks.cli.door import answering_ledger, open_home
 from infra_tasks.cli.printing import clock_time, heading, print_facts, print_json, print_table, size
@@ -34,13 +34,15 @@ def command(manner: Manner, /, run: str) -> None:
     """
     from infra_tasks.errors import UnknownRun  # noqa: PLC0415
 
-    with answering_ledger(open_home()) as ledger:
+    home = open_home()
+    with answering_ledger(home) as ledger:
         found = ledger.runs.get(ledger.runs.known(run))
         if found is None:
             raise UnknownRun(f"run {run!r} was just removed from the history")
         events = ledger.runs.events(found.id)
         silent = run_view.silent_nodes(ledger.nodes.all())
     said = run_view.as_json(found, silent, events)
+    said["outputs"] = outputs_view.as_of_now(home, found.id, found.attempt, said["outputs"])
     if manner.json:
         print_json(said)
     else:
@@ -81,6 +83,7 @@ def _facts(run: Run, said: dict[str, Any]) -> list[tuple[str, str | None]]:
         ("memory", size(said["max_rss_bytes"])),
         ("CPU", spans.words(said["cpu_s"]) if said["cpu_s"] is not None else None),
         ("survivors", f"{said['survivors']} processes could not be killed" if said["survivors"] else None),
+        *outputs_view.facts(said["outputs"]),
     ]
 
 

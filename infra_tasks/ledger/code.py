@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from infra_tasks.errors import SafeMode
@@ -99,7 +99,9 @@ class Code:
     def releases(self) -> dict[str, list[HeldRelease]]:
         """Return what each node holds, as it said last."""
         said = self._scripts.persistently(lambda: self._redis.hgetall(self._key("held")))
-        return {node: [HeldRelease(**one) for one in json.loads(said[node])] for node in sorted(said)}
+        return {
+            node: [HeldRelease(**_known(HeldRelease, one)) for one in json.loads(said[node])] for node in sorted(said)
+        }
 
     def holders(self, project: str, digest: str) -> list[str]:
         """Return the nodes that said they hold a release, by name."""
@@ -153,4 +155,10 @@ class Code:
 
 def _entry(text: str) -> SyncEntry:
     at, _, said = text.partition(" ")
-    return replace(SyncEntry(**json.loads(said)), at=float(at))
+    return replace(SyncEntry(**_known(SyncEntry, json.loads(said))), at=float(at))
+
+
+def _known(kind: type[SyncEntry | HeldRelease], said: dict[str, Any]) -> dict[str, Any]:
+    """Pass over what a node of a newer version says beyond what is known here."""
+    names = {each.name for each in fields(kind)}
+    return {name: value for name, value in said.items() if name in names}

@@ -94,8 +94,8 @@ def check_content(release: Release, reading: Reading, carrier: Carrier | None = 
     """
     shelf, digest = release.shelf, release.digest
     manifest = recall(shelf, digest) or _told(release, carrier)
-    patience = time.monotonic() + BUSY_PATIENCE_S
     wrong = _disbelieve(release, reading, list(manifest.files())) if manifest else False
+    patience = time.monotonic() + BUSY_PATIENCE_S
     with (
         said_of(f"the release {digest[:12]} cannot be checked", shelf.releases),
         held_while(lambda: time.monotonic() < patience, shelf.work(digest)) as work,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -114,6 +116,13 @@ def test_what_a_node_holds_stands_in_place_of_what_it_held(code: Code):
     code.publish_releases("b", [])
     assert code.releases() == {"a": [held(OTHER, "q", used_at=5.0)]}
     assert code.holders("p", ONE) == []
+
+
+def test_what_a_newer_version_says_beyond_is_passed_over(kit: Kit, code: Code):
+    kit.redis.lpush(kit.key("syncs"), "1.5 " + json.dumps({**asdict(entry()), "more": 1}))
+    kit.redis.hset(kit.key("held"), "a", json.dumps([{**asdict(held(ONE)), "more": 1}]))
+    assert code.syncs() == [entry(at=1.5)]
+    assert code.releases() == {"a": [held(ONE)]}
 
 
 def test_what_should_be_there_is_the_last_word_for_each_project_and_node(code: Code):

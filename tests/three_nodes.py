@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from network import Network
+    from rsync_on_path import RsyncOnPath
 
 NAMES = ("n1", "n2", "n3")
 SOURCE = "n1"  # the node that has the sources of all projects
@@ -28,10 +29,11 @@ class FleetNode(WholeNode):
         self.name = name
         self.server = server
         self.inside = inside
+        self.rsync: RsyncOnPath | None = None
         super().__init__(home)
 
     def write_fleet(self, **more: Any) -> None:
-        """Its fleet writes it."""
+        """Do nothing: its fleet writes it."""
 
     def releases(self, project: str) -> list[str]:
         """Return the digests of the trees this node holds."""

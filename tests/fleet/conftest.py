@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from caller import Caller
+from network import Network, need_networks
+from rsync_on_path import RsyncOnPath
+from three_nodes import ThreeNodes
 from whole_node import WholeNode
 
 if TYPE_CHECKING:
@@ -70,3 +73,33 @@ def book(node: WholeNode) -> Iterator[Ledger]:
     opened = node.ledger()
     yield opened
     opened.close()
+
+
+def three_started(folder: Path, network: Network | None = None) -> Iterator[ThreeNodes]:
+    """Give three nodes that live; n2 and n3 have the label `far`, and whatever calls rsync on one of them is noted."""
+    fleet = ThreeNodes(folder, network=network, labels={"n2": ["far"], "n3": ["far"]})
+    try:
+        for name, one in fleet.nodes.items():
+            one.rsync = RsyncOnPath(folder / f"bin-{name}")
+            one.env["PATH"] = one.rsync.path
+        yield fleet.up()
+    finally:
+        print(fleet.logs())  # noqa: T201  shown when a test fails
+        fleet.close()
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeNodes]:
+    """Three nodes on loopback."""
+    yield from three_started(tmp_path_factory.mktemp("three"))
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeNodes]:
+    """Three nodes in networks of their own, whose links can be cut."""
+    need_networks()
+    network = Network("n1", "n2", "n3")
+    try:
+        yield from three_started(tmp_path_factory.mktemp("apart"), network)
+    finally:
+        network.close()

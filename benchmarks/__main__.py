@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.figure import Figure, table
 
-NAMES = ("delay", "start", "throughput", "shim", "recovery", "memory", "sweep")
+NAMES = ("delay", "start", "throughput", "shim", "recovery", "memory", "sweep", "sync")
 LONGEST_S = 900
 
 

@@ -12,7 +12,7 @@ if uuid and uuid ~= A.uuid then return cjson.encode({said = 'stranger'}) end
 local said = {said = 'ok', taken = {}, fenced = {}, known = {}}
 
 local KEPT = {'spec', 'print', 'queue', 'shown', 'hint', 'canvas', 'node', 'project', 'name', 'labels', 'timeout_s',
-  'lost_after_s', 'rerun_lost', 'dispatch_queue', 'release', 'rules', 'idem', 'retry_of', 'expires_due',
+  'lost_after_s', 'rerun_lost', 'dispatch_queue', 'release', 'rules', 'idem', 'retry_of', 'root', 'expires_due',
   'home_node'}
 local COUNTED = {'retries_used', 'lost', 'unstarted', 'stopped'}
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from benchmarks.figure import Figure, table
 
-NAMES = ("delay", "start", "throughput", "shim", "recovery", "memory", "sweep", "sync")
+NAMES = ("delay", "start", "throughput", "shim", "recovery", "memory", "sweep", "sync", "releases")
 LONGEST_S = 900
 
 

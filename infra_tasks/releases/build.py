@@ -60,14 +60,15 @@ def _finish(shelf: Shelf, manifest: Manifest, made: Building) -> None:
         os.chmod(f"{top}/{folder}", SEALED_FOLDER)
     known.tick_over(shelf.releases, made.newest_ns())
     rows = glance(made.tree)
-    hashes = {entry.path: entry.sha256 for entry in manifest.files()}
+    hashes = {path: sha256 for path, kind, _, _, sha256, _ in manifest.entries if kind == "file"}
     news: known.Facts = {}
     for found in rows:
         path, _, inode, size, mtime_ns, ctime_ns = found
-        if path in hashes:
+        sha256 = hashes.get(path)
+        if sha256 is not None:
             if made.rows[path] != found:
-                _look_closer(made.tree, Row._make(found), Row._make(made.rows[path]), hashes[path])
-            news[inode] = size, mtime_ns, ctime_ns, hashes[path]
+                _look_closer(made.tree, Row._make(found), Row._make(made.rows[path]), sha256)
+            news[inode] = size, mtime_ns, ctime_ns, sha256
     if len(rows) != 1 + len(folders) + len(manifest.entries):
         raise ReleaseDamaged("something was added to the release or taken from it while it was built; try again")
     known.note(shelf, news, loaded=made.loaded)

@@ -46,7 +46,14 @@ class Seen(NamedTuple):
     def entries(self) -> list[Entry]:
         """Return the entries of the manifest."""
         rows = zip(self.paths, self.states, self.contents, strict=True)
-        entries = [_entry(path, state, content) for path, state, content in rows if state is not None]
+        make, is_file, runs = Entry._make, stat.S_ISREG, (PLAIN, EXECUTABLE)
+        entries = [
+            make((path, "file", runs[bool(state[0] & 0o100)], state[1], content, ""))
+            if is_file(state[0])
+            else Entry(path, "link", EXECUTABLE, len(os.fsencode(content)), "", content)
+            for path, state, content in rows
+            if state is not None
+        ]
         return _without_what_links_hide(entries)
 
 
@@ -179,12 +186,6 @@ class Taking:
 
 def _state(found: os.stat_result) -> tuple[int, int, int, int, int]:
     return found.st_mode, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-
-
-def _entry(path: str, state: tuple[int, int, int, int, int], content: str) -> Entry:
-    if stat.S_ISLNK(state[0]):
-        return Entry(path, "link", EXECUTABLE, len(os.fsencode(content)), "", content)
-    return Entry(path, "file", EXECUTABLE if state[0] & 0o100 else PLAIN, state[1], content)
 
 
 def _refused(root: Path, path: str, error: OSError) -> SourceChanging | SourceUnreadable:

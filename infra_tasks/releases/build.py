@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from infra_tasks.releases.building import Building
 from infra_tasks.releases.layout import SEALED_FOLDER, Brought
 from infra_tasks.releases.reading import hash_file
 from infra_tasks.releases.removing import remove_tree
+from infra_tasks.releases.snapshot import note
 from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.walk import Row, fingerprint, glance, plain_top
 
@@ -42,7 +44,10 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
         remove_tree(shelf, tree)
         try:
             made = Building(shelf, manifest.entries, tree, manifest.digest)
-            made.gather(carrier)
+            with ThreadPoolExecutor(1) as beside:
+                noted = beside.submit(note, shelf, manifest)  # the disk may take its time meanwhile
+                made.gather(carrier)
+                noted.result()
             _finish(shelf, manifest, made)
         except BaseException:
             with suppress(OSError):

@@ -10,8 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from infra_tasks.errors import NotAsSent, ReleaseError
-from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Diff, Entry, Manifest, diff
+from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Diff, Entry, Manifest, diff, folders_above
 from infra_tasks.releases import known
+from infra_tasks.releases.arriving import Arriving
 from infra_tasks.releases.copying import cannot_give, cannot_link, clone, copy_checked
 from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_EXECUTABLE, SEALED_PLAIN
 from infra_tasks.releases.reading import closing_fd, open_folder, seal
@@ -19,7 +20,7 @@ from infra_tasks.releases.supply import bases, sealed
 from infra_tasks.releases.walk import row, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from infra_tasks.releases.layout import Shelf
@@ -57,16 +58,21 @@ class Building:
         self._asking = asking
         self._clones = True
         self._in_vain = False
-        self._make_folders(entries)
+        self._entries = entries
+        self._folders: set[str] = set()
+        os.mkdir(tree, OPEN_FOLDER)
 
-    def _make_folders(self, entries: tuple[Entry, ...]) -> None:
+    def _make_folders(self, entries: Iterable[Entry]) -> None:
+        """Make the folders these lie in, as far as they are not there yet."""
         top = os.fspath(self.tree)
-        os.mkdir(top, OPEN_FOLDER)
-        for folder in sorted(Manifest(entries, "").folders()):
+        for folder in sorted(folders_above(entry.path for entry in entries) - self._folders):
             os.mkdir(f"{top}/{folder}", OPEN_FOLDER)
-        for entry in entries:
+            self._folders.add(folder)
+
+    def _make_links(self) -> None:
+        for entry in self._entries:
             if entry.kind == "link":
-                os.symlink(entry.target, f"{top}/{entry.path}")
+                os.symlink(entry.target, f"{os.fspath(self.tree)}/{entry.path}")
 
     def newest_ns(self) -> int:
         """Return the last ctime of all files."""
@@ -74,6 +80,7 @@ class Building:
 
     def copy_from(self, tree: Path) -> None:
         """Take what has the right content in a tree, by copy."""
+        self._make_folders(self._entries)
         left = []
         for entry in self.missing:
             there, here = f"{os.fspath(tree)}/{entry.path}", f"{os.fspath(self.tree)}/{entry.path}"
@@ -96,8 +103,11 @@ class Building:
         When this returns or raises, nobody works on the tree any more.
         """
         offers = list(self._offers())
+        self._make_folders(self.missing)
         with ThreadPoolExecutor(1) as beside:
             coming = beside.submit(self._bring_beside, carrier) if self.missing else None
+            self._make_folders(self._entries)
+            self._make_links()
             left = [entry for offer in offers for entry in self._take(offer)]
             if coming is not None:
                 coming.result()
@@ -205,7 +215,14 @@ class Building:
                 f"{len(entries)} files of the release {self._asking[:12]} are not on this node "
                 f"({entries[0].path!r} ...), and nobody was named who could bring them"
             )
-        checked = carrier.bring(entries, self.tree)
+        checked: Collection[str]
+        if getattr(carrier, "comes_once", False) and len(entries) >= _READ_BY_ONE:
+            with Arriving(self.tree, entries) as arriving:
+                carrier.bring(entries, self.tree)
+            self.rows.update(arriving.rows)
+            entries, checked = [entry for entry in entries if entry.path not in arriving.rows], ()
+        else:
+            checked = carrier.bring(entries, self.tree)
         unread = [entry for entry in entries if entry.path not in checked]
         for entry in entries if checked else ():
             if entry.path in checked:

@@ -11,7 +11,7 @@ from infra_tasks.releases.build import build
 from infra_tasks.releases.layout import Release, Shelf
 from infra_tasks.releases.locks import SHARED, held_while, take
 from infra_tasks.releases.prune import sweep_leftovers
-from infra_tasks.releases.snapshot import note, recall, snapshot
+from infra_tasks.releases.snapshot import recall, snapshot
 from infra_tasks.releases.supply import LocalCarrier
 from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import verify
@@ -103,7 +103,7 @@ def is_held(shelf: Shelf, digest: str) -> bool:
 
 
 def _manifest(home: Home, shelf: Shelf, digest: str, source: Source | None, carrier: Carrier | None) -> Manifest:
-    manifest = recall(shelf, digest) or _told(shelf, digest, carrier)
+    manifest = recall(shelf, digest) or (carrier.manifest(digest) if carrier is not None else None)
     if manifest is not None:
         return manifest
     if source is None:
@@ -117,14 +117,6 @@ def _manifest(home: Home, shelf: Shelf, digest: str, source: Source | None, carr
             f"to {taken.digest[:12]}; submit again to run what is there now"
         )
     return taken.manifest
-
-
-def _told(shelf: Shelf, digest: str, carrier: Carrier | None) -> Manifest | None:
-    """Return the manifest a carrier knows, kept from now on."""
-    manifest = carrier.manifest(digest) if carrier is not None else None
-    if manifest is not None:
-        note(shelf, manifest)
-    return manifest
 
 
 def _touch(release: Release) -> None:

@@ -70,7 +70,9 @@ def refused_by_a_snapshot(yard, prefix):
         except Exception as error:
             print(f"{{type(error).__name__}}: {{str(error).split()[0]}}", end="")
     """
-    return subprocess.run([*prefix, sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    env = {**os.environ, "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'tests'}"}
+    command = [*prefix, sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=env).stdout
 
 
 def test_a_file_that_may_not_be_read_is_said_by_name(far, yard, rsync):

@@ -33,8 +33,9 @@ def pack(shelf: Shelf, manifest: Manifest, far_bases: Sequence[str]) -> Message:
 
 
 def _difference(base: Manifest, manifest: Manifest) -> Message:
-    old, new = set(base.entries), set(manifest.entries)
-    return {"base": base.digest, "gone": [entry.path for entry in old - new], "rows": rows_of(sorted(new - old))}
+    old = {entry.path: entry for entry in base.entries}
+    news = [entry for entry in manifest.entries if old.pop(entry.path, None) != entry]
+    return {"base": base.digest, "gone": [*old, *(entry.path for entry in news)], "rows": rows_of(news)}
 
 
 def unpack(shelf: Shelf, message: Message, digest: str) -> Manifest:

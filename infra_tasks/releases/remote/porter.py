@@ -22,7 +22,7 @@ from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.prune import prune_node
 from infra_tasks.releases.remote import parcel
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
-from infra_tasks.releases.snapshot import note, recall
+from infra_tasks.releases.snapshot import recall
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -68,12 +68,16 @@ class Wire:
 class Caller:
     """A carrier: has the caller bring files here."""
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
+    # Each file gets its name when it is complete, and only once: it may be checked while others come.
+    comes_once = True
 
-    def manifest(self, digest: str) -> Manifest | None:  # noqa: ARG002  it came with the request
-        """Nothing: it was noted before."""
-        return None
+    def __init__(self, wire: Wire, manifest: Manifest) -> None:
+        self._wire = wire
+        self._manifest = manifest
+
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return the manifest that came with the request."""
+        return self._manifest if digest == self._manifest.digest else None
 
     def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
         """Ask for the files and wait until they are there; none of them was checked on the way."""
@@ -133,14 +137,13 @@ class Porter:
 
     def do_ensure(self, project: str, digest: str, manifest: Message, patience_s: float | None = None) -> Message:
         """Have a release here, verified; what is missing is asked for."""
-        shelf = Shelf(self._home, project)
-        note(shelf, parcel.unpack(shelf, manifest, digest))
+        told = parcel.unpack(Shelf(self._home, project), manifest, digest)
         until = None if patience_s is None else time.monotonic() + patience_s
         release = ensure_release(
             self._home,
             project,
             digest,
-            carrier=Caller(self._wire),
+            carrier=Caller(self._wire, told),
             wanted=None if until is None else lambda: time.monotonic() < until,
         )
         brought = release.brought

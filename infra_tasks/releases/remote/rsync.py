@@ -14,7 +14,7 @@ import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from threading import Thread
+from threading import Event, Thread, Timer
 from typing import IO, TYPE_CHECKING
 
 from infra_tasks.errors import (
@@ -114,17 +114,28 @@ def run(line: Sequence[str], carry: Carry, sent: Callable[[str], None] | None = 
 
 def _wait(process: subprocess.Popen[bytes], within_s: float, sent: Callable[[str], None] | None) -> int | None:
     """Return the exit code, None if the deadline ended it."""
+    late = Event()
+    # Waiting with a timeout polls, and would add its pauses to each short transfer: another thread minds the clock.
+    deadline = Timer(within_s, _end, (process, late))
+    deadline.daemon = True
+    deadline.start()
     try:
         if sent and process.stdout:
             Thread(target=_listen, args=(process.stdout, sent), daemon=True).start()
-        return process.wait(within_s)
-    except subprocess.TimeoutExpired:
-        return None
+        code = process.wait()
+    except BaseException:
+        _end(process, late)
+        process.wait(ENDS_WITHIN_S)
+        raise
     finally:
-        if process.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(ENDS_WITHIN_S)
+        deadline.cancel()
+    return None if late.is_set() else code
+
+
+def _end(process: subprocess.Popen[bytes], late: Event) -> None:
+    late.set()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _listen(lines: IO[bytes], sent: Callable[[str], None]) -> None:

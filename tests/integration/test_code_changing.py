@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from rsync_on_path import REAL
+from yard import REPOSITORY
 
 from infra_tasks.errors import SourceChanging, SourceUnreadable
 

@@ -27,10 +27,8 @@ if TYPE_CHECKING:
     from infra_tasks.releases.supply import Carrier
     from infra_tasks.releases.walk import Plain
 
-# Reading and hashing wait for each other only in Python itself; more of them than this gain nothing.
-READERS = 2
-# Fewer files than this are read by one.
-_READ_BY_ONE = 64
+# Fewer files than this are checked when all are there: looking for them meanwhile would only hold up the links.
+_MANY = 1000
 
 
 class _Offer(NamedTuple):
@@ -216,7 +214,7 @@ class Building:
                 f"({entries[0].path!r} ...), and nobody was named who could bring them"
             )
         checked: Collection[str]
-        if getattr(carrier, "comes_once", False) and len(entries) >= _READ_BY_ONE:
+        if getattr(carrier, "comes_once", False) and len(entries) >= _MANY:
             with Arriving(self.tree, entries) as arriving:
                 carrier.bring(entries, self.tree)
             self.rows.update(arriving.rows)
@@ -227,11 +225,7 @@ class Building:
         for entry in entries if checked else ():
             if entry.path in checked:
                 self.rows[entry.path] = row(self.tree, entry.path)
-        if len(unread) < _READ_BY_ONE:
-            self._check(unread)
-            return
-        with ThreadPoolExecutor(READERS) as readers:
-            list(readers.map(self._check, (unread[number::READERS] for number in range(READERS))))
+        self._check(unread)
 
     def _check(self, entries: Sequence[Entry]) -> None:
         """Give what arrived its mode, if it is what was asked for."""

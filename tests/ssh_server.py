@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shlex
 import shutil
 import signal
 import socket
@@ -37,7 +38,7 @@ def user() -> str:
 
 class SshServer:
     """One server. `host` is where it listens, `inside` comes before its command (a network namespace), `key` is the
-    user's key it admits (its own, if none is given), and `path` the PATH of its sessions.
+    user's key it admits (its own, if none is given), `path` the PATH of its sessions, and `home` their HOME.
     """
 
     def __init__(
@@ -48,12 +49,15 @@ class SshServer:
         inside: tuple[str, ...] = (),
         key: Path | None = None,
         path: str = USUAL_PATH,
+        home: Path | None = None,
     ) -> None:
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.host = host
         self.port = 0
         self.path = path
+        self.home = home
+        self.greeting = ""
         self.process: subprocess.Popen[bytes] | None = None
         self.user_key = key or self._new_key("user_key")
         self._inside = inside
@@ -180,7 +184,6 @@ class SshServer:
             "PrintMotd": "no",
             "PrintLastLog": "no",
             "MaxStartups": 200,
-            "MaxSessions": 200,
             "LogLevel": "VERBOSE",
             "SetEnv": f"{MARK}={self._mark}",
             "ForceCommand": self._session(),
@@ -190,7 +193,12 @@ class SshServer:
     def _session(self) -> Path:
         """Write what every session runs: the start files of a shell have their own idea of PATH."""
         script = self.folder / "session"
-        script.write_text(f'#!/bin/sh\nPATH={self.path}\nexport PATH\nexec /bin/sh -c "$SSH_ORIGINAL_COMMAND"\n')
+        begin = [f"PATH={self.path}", "export PATH"]
+        if self.home:
+            begin += [f"HOME={shlex.quote(str(self.home))}", "export HOME", "cd"]
+        if self.greeting:
+            begin += [f"echo {shlex.quote(self.greeting)}"]
+        script.write_text("\n".join(["#!/bin/sh", *begin, 'exec /bin/sh -c "$SSH_ORIGINAL_COMMAND"', ""]))
         script.chmod(0o755)
         return script
 

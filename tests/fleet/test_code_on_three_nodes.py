@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -9,12 +10,14 @@ from pathlib import Path
 import pytest
 from caller import Caller
 from rsync_options import wrong_options
+from ssh_server import USUAL_PATH
 from waiting import eventually
 
 pytestmark = pytest.mark.fleet
 
 DIGEST = Path(__file__).parent.parent / "tree_digest.py"
 SEES = ["python3", "tree_digest.py"]
+SLOW_KIB_PER_S = 500
 
 
 def accept(spec, options=None):
@@ -193,6 +196,88 @@ def test_several_projects_and_releases_run_side_by_side_on_every_node(three, sou
         assert [one["stdout_tail"] for one in done] == [f"{a}{b['release']}\n" for a, b in zip(said, done, strict=True)]
         released |= {one["release"] for one in done}
     assert len(released) == 9
+
+
+def test_many_runs_of_a_new_release_for_one_node_are_one_transfer(three, sources, call):
+    (sources / "app" / "code.txt").write_text("for many\n")
+    before = len(three["n1"].rsync.lines())
+    ids = [call(accept, {"command": SEES, "project": "app", "node": "n2"}) for _ in range(8)]
+    results = [call(get, run_id) for run_id in ids]
+    assert {one["stdout_tail"].strip() for one in results} == {results[0]["release"]}
+    assert len(three["n1"].rsync.lines()) == before + 1
+
+
+def test_a_node_without_rsync_fails_the_run_in_words(three, sources, call):
+    (sources / "other" / "code.txt").write_text("not without rsync\n")
+    three["n2"].server.restart(path="/nowhere")
+    try:
+        raised = call.fails(get, call(accept, {"command": SEES, "project": "other", "node": "n2"}))
+        assert (raised.result["reason"], raised.result["started_at"]) == ("sync_failed", None)
+        assert "has no rsync: install it there" in raised.said
+    finally:
+        three["n2"].server.restart(path=USUAL_PATH)
+    assert sees(call, "n2", "other")["node"] == "n2"
+
+
+@pytest.fixture
+def big(three, sources):
+    """Code that takes some seconds to get anywhere."""
+    (sources / "other" / "big").write_bytes(os.urandom(3_000_000))
+    for node in three.nodes.values():
+        node.rsync.slow(SLOW_KIB_PER_S)
+    yield
+    for node in three.nodes.values():
+        node.rsync.does()
+    (sources / "other" / "big").unlink()
+
+
+def arriving(three, *names):
+    """Return the first of these nodes whose releases of `other` are being built, and have some of the big file."""
+    for name in names:
+        shelf = three[name].home / "projects" / "other" / "releases"
+        if [item for item in shelf.glob(".building-*/.big.*") if item.stat().st_size]:
+            return name
+    return None
+
+
+def test_a_run_cancelled_while_its_node_fetches_its_code_ends_at_once_and_so_does_the_rsync(
+    three, sources, call, book, big
+):
+    run_id = call(accept, {"command": SEES, "project": "other", "labels": ["far"]})
+    node = eventually(lambda: arriving(three, "n2", "n3"), 60, "one of them fetches")
+    worker = three[node].role_pid("worker")
+    book.runs.cancel(run_id)
+    assert call.fails(get, run_id, within_s=20).kind == "RunRevoked"
+    eventually(lambda: not three[node].rsync.running(worker), 20, "its rsync has ended")
+    three[node].rsync.does()
+    assert sees(call, node, "other")["node"] == node
+    assert three[node].leftovers() == []
+
+
+@pytest.mark.parametrize("victims", [("control", "agent")], ids="+".join)
+def test_a_control_killed_while_code_is_on_its_way_is_followed_by_one_that_ends_right(
+    three, sources, call, big, victims
+):
+    run_id = call(accept, {"command": SEES, "project": "other", "node": "n3"})
+    eventually(lambda: arriving(three, "n3"), 60, "half way")
+    three["n1"].kill(*victims)
+    three["n1"].rsync.does()
+    result = call(get, run_id, 100, within_s=110)
+    assert (result["node"], result["stdout_tail"].strip()) == ("n3", result["release"])
+    eventually(lambda: not three["n3"].leftovers(), 30, "nothing half is left")
+
+
+@pytest.mark.parametrize("victims", [("children",), ("worker", "children", "agent")], ids="+".join)
+def test_a_worker_killed_while_it_fetches_code_is_followed_by_one_that_ends_right(three, sources, call, big, victims):
+    run_id = call(accept, {"command": SEES, "project": "other", "labels": ["far"]})
+    node = eventually(lambda: arriving(three, "n2", "n3"), 60, "one of them fetches")
+    three[node].kill(*victims)
+    for name in ("n2", "n3"):
+        three[name].rsync.does()
+    result = call(get, run_id, 100, within_s=110)
+    assert result["stdout_tail"].strip() == result["release"]
+    assert sees(call, node, "other")["release"] == result["release"]
+    eventually(lambda: not three[node].leftovers(), 30, "nothing half is left")
 
 
 RUNS = 200

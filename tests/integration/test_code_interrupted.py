@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,11 +13,15 @@ from contextlib import suppress
 
 import psutil
 import pytest
+from far_node import FarNode
 from tree_digest import digest_of
 from waiting import eventually
-from yard import tree
+from yard import Yard, tree
 
 from infra_tasks.errors import NodeUnreachable, TransferBroken
+from infra_tasks.releases import ensure_release
+from infra_tasks.releases.remote.lines import Lines
+from infra_tasks.releases.remote.pull import PullCarrier
 
 BIG = 2_000_000
 SLOW_KIB_PER_S = 300  # far less than a second would be enough to hit the middle; a test does not wait for the end
@@ -165,6 +170,34 @@ def test_a_caller_killed_half_way_leaves_nothing_that_counts_though_its_rsync_go
     eventually(lambda: not any(one.is_running() for one in orphans), 60, "the rsync nobody waits for has ended")
     for name in far.trees():
         assert_is_what_its_name_says(far, name)
+
+
+def test_a_node_whose_rsync_dies_while_it_fetches_goes_on_with_the_next_that_holds_it(far, rsync, server, tmp_path):
+    far.yard.put("big", os.urandom(BIG))
+    taken = far.yard.snapshot()
+    far.push(taken)
+    second = FarNode(far.yard, tmp_path / "second", server)
+    second.push(taken)
+    asking = Yard(tmp_path / "asking")
+    shutil.copytree(far.yard.home.root / "ssh", asking.home.root / "ssh")
+    rsync.slow(SLOW_KIB_PER_S)
+
+    def kill_half_way():
+        eventually(lambda: [one for one in asking.shelf.glob(".building-*/.big.*") if one.stat().st_size], 60, "half")
+        rsync.does()
+        return rsync.kill()
+
+    lines = Lines(asking.home)
+    with (
+        ThreadPoolExecutor(1) as pool,
+        PullCarrier(asking.home, lambda: lines, "p", taken.digest, lambda: [far.peer, second.peer]) as carrier,
+    ):
+        killed = pool.submit(kill_half_way)
+        fetched = ensure_release(asking.home, "p", taken.digest, carrier=carrier)
+        assert killed.result()
+    lines.close()
+    second.close()
+    assert digest_of(fetched.path) == taken.digest
 
 
 def test_two_dispatches_of_one_release_at_once_are_one_transfer(far, rsync, yard):

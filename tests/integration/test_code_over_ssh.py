@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import unicodedata
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from far_node import FarNode
+from ssh_server import SshServer
 from yard import Yard, tree
 
 from infra_tasks.errors import NamesCollide, SourceUnreadable
@@ -262,3 +265,44 @@ def test_a_file_of_two_gigabytes_arrives(far, yard, tmp_path):
     finally:
         shutil.rmtree(far.root)
         (yard.code / "big").unlink()
+
+
+def test_folders_of_nodes_may_have_strange_names_too(server, tmp_path):
+    yard = Yard(tmp_path / "it's the near $HOME #1 é")
+    yard.write(a="one", sub__b="two")
+    far = FarNode(yard, tmp_path / 'it\'s a "far" -node; $(id) 100% é', server)
+    try:
+        taken = yard.snapshot()
+        far.push(taken)
+        assert_arrived(far, taken)
+    finally:
+        far.close()
+
+
+def test_a_folder_below_the_home_of_who_logs_in_is_found_there(yard, tmp_path):
+    server = SshServer(tmp_path / "own-sshd", home=tmp_path / "home of somebody").start()
+    far = FarNode(yard, tmp_path / "home of somebody" / "a node", server, "~/a node")
+    try:
+        taken = yard.snapshot()
+        far.push(taken)
+        assert_arrived(far, taken)
+    finally:
+        far.close()
+        server.close()
+
+
+def test_more_transfers_at_once_than_a_connection_takes_sessions_all_go_through(yard, server, tmp_path):
+    for number in range(200):
+        yard.put(f"d{number % 9}/f{number}", os.urandom(10_000))
+    taken = yard.snapshot()
+    fars = [FarNode(yard, tmp_path / f"far{number}", server) for number in range(14)]
+    lines = fars[0].lines
+    try:
+        for far in fars:
+            far.lines = lines
+        with ThreadPoolExecutor(len(fars)) as pool:
+            list(pool.map(lambda far: far.push(taken), fars))
+        for far in fars:
+            assert_arrived(far, taken)
+    finally:
+        fars[0].close()

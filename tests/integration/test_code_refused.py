@@ -9,6 +9,8 @@ import pytest
 from ssh_server import USUAL_PATH, SshServer
 
 from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError
+from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.remote.push import push
 
 
 def test_a_node_without_rsync_is_told_what_to_install(far, server, yard):
@@ -142,3 +144,29 @@ def test_a_node_that_is_not_there_is_said_with_its_address(far, yard):
         far.server.restart()
     far.rested()
     assert far.push().brought
+
+
+def test_a_base_that_is_pruned_there_between_two_steps_does_no_harm(far, yard):
+    far.push()
+    yard.write(a="new")
+    taken = yard.snapshot()
+
+    def told_late():
+        for kept in far.shelf.glob("*.json"):
+            kept.unlink()
+        return taken.manifest
+
+    with far.lines.to(far.peer) as line:
+        shelf = Shelf(yard.home, "p")
+        assert push(line, far.lines.files, shelf, taken.digest, told_late, yard.code).brought
+
+
+def test_a_shell_there_that_prints_when_it_starts_is_named_as_the_cause(far, server):
+    server.greeting = "Welcome!"
+    server.restart()
+    try:
+        with pytest.raises(NodeUnreachable, match=r"Welcome!.*prints"):
+            far.push()
+    finally:
+        server.greeting = ""
+        server.restart()

@@ -125,4 +125,6 @@ class FarNode:
     def close(self) -> None:
         self.lines.close()
         self.server.cut()
-        shutil.rmtree(self.lines.files.client_config().parent, ignore_errors=True)  # a socket may go by itself meanwhile
+        shutil.rmtree(
+            self.lines.files.client_config().parent, ignore_errors=True
+        )  # a socket may go by itself meanwhile

@@ -127,4 +127,4 @@ class FarNode:
         self.server.cut()
         shutil.rmtree(
             self.lines.files.client_config().parent, ignore_errors=True
-        )  # a socket may go by itself meanwhile
+        )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from contextlib import suppress
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra_tasks.releases.layout import Shelf
+
+# An rsync whose builder was killed goes on for a while: what it wrote meanwhile is looked for again, folder by folder.
+LOOKS = 1000
+_NOT_EMPTY = {errno.ENOTEMPTY, errno.EEXIST}
 
 
 def remove_tree(shelf: Shelf, tree: Path) -> None:
@@ -39,14 +44,19 @@ def remove_tree(shelf: Shelf, tree: Path) -> None:
 def _remove(folder: str, facts: known.Facts, news: known.Facts, gone: set[int]) -> int:
     newest = 0
     os.chmod(folder, OPEN_FOLDER)
-    with os.scandir(folder) as found:
-        items = list(found)
-    for item in items:
-        if item.is_dir(follow_symlinks=False):
-            newest = max(newest, _remove(item.path, facts, news, gone))
-        else:
-            newest = max(newest, _unlink(item.path, facts, news, gone))
-    os.rmdir(folder)
+    for looks_left in reversed(range(LOOKS)):
+        with os.scandir(folder) as found:
+            items = list(found)
+        for item in items:
+            with suppress(FileNotFoundError):  # it got another name since
+                remove = _remove if item.is_dir(follow_symlinks=False) else _unlink
+                newest = max(newest, remove(item.path, facts, news, gone))
+        try:
+            os.rmdir(folder)
+            break
+        except OSError as error:
+            if error.errno not in _NOT_EMPTY or not looks_left:
+                raise
     return newest
 
 

@@ -133,8 +133,9 @@ def test_a_link_that_stays_cut_is_said_and_the_code_goes_once_it_is_back(far, rs
 
 
 IMPATIENT = """
-        from infra_tasks.releases.remote import line, ssh_files
-        line.SILENCE_S = line.START_S = ssh_files.CONNECT_S = line.CONNECT_S = 3
+        from infra_tasks.releases.remote import connecting, line, ssh_files
+        line.SILENCE_S = line.START_S = ssh_files.CONNECT_S = 3
+        line.CONNECT_S = connecting.CONNECT_S = 3
         ssh_files.ALIVE_EVERY_S, ssh_files.ALIVE_MISSED = 1, 2
 """
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,8 @@ from yard import Yard, content, end, spoil, tree
 from infra_tasks import releases
 from infra_tasks.errors import NamesCollide, ReleaseDamaged, ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.releases import build, copying, locks, supply
+from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.removing import remove_tree
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
 
@@ -407,3 +412,36 @@ def test_many_files_are_verified_in_about_the_time_of_a_walk(tmp_path):
     ratios = [seconds(lambda: releases.verify(release)) / seconds(lambda: walk(release.path)) for _ in range(9)]
     # 1.5 is the figure of the benchmark on a quiet machine; what reads the files again costs ten times as much.
     assert min(ratios) < 2.5
+
+
+def test_a_tree_somebody_still_writes_to_is_removed_all_the_same(yard):
+    """An rsync goes on for a while when the builder it was called for was killed."""
+    shelf = Shelf(yard.home, "p")
+    shelf.releases.mkdir(parents=True)
+    tree = shelf.building("a" * 64)
+    for folder in range(20):
+        (tree / f"d{folder}").mkdir(parents=True)
+        for number in range(20):
+            (tree / f"d{folder}" / f"{number}").write_text("x")
+    top, over = os.open(tree, os.O_RDONLY), threading.Event()
+
+    def write():
+        for number in itertools.count():
+            if over.is_set():
+                return
+            folder = f"d{number % 20}"
+            with suppress(OSError):
+                os.close(os.open(f"{folder}/.{number}", os.O_CREAT | os.O_WRONLY, dir_fd=top))
+                os.rename(f"{folder}/.{number}", f"{folder}/new{number}", src_dir_fd=top, dst_dir_fd=top)
+
+    writers = [threading.Thread(target=write) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        remove_tree(shelf, tree)
+    finally:
+        over.set()
+        for writer in writers:
+            writer.join()
+        os.close(top)
+    assert not tree.exists()

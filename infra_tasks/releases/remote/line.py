@@ -1,25 +1,20 @@
 """A line to another node: one kept ssh connection (Fabric) with a porter at its far end.
 
-Host keys are those a person accepted, nothing else: Fabric by itself would take any, even a changed one. Every step has
-a deadline, and who says nothing for half a minute is gone.
+Every step has a deadline, and who says nothing for half a minute is gone.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import socket
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from fabric import Config, Connection
-from paramiko import AuthenticationException, BadHostKeyException, RejectPolicy, SSHException
-from paramiko.ssh_exception import NoValidConnectionsError
+from paramiko import SSHException
 
 from infra_tasks.errors import NodeUnreachable, ReleaseError
-from infra_tasks.releases.remote.host_key import key_of, refused
-from infra_tasks.releases.remote.known_hosts import known
+from infra_tasks.releases.remote.connecting import connect
 from infra_tasks.releases.remote.ssh_files import CONNECT_S
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 
@@ -44,14 +39,18 @@ logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it would say co
 
 
 class Line:
-    """One connection. Used by one thread at a time; `usable` says whether the next request would be understood."""
+    """One connection. Used by one thread at a time; `usable` says whether the next request would be understood.
+
+    `accepted` marks the host keys that were accepted when it was made.
+    """
 
     def __init__(self, files: SshFiles, peer: Peer) -> None:
         self.peer = peer
         self.usable = True
         self.rested_at = time.monotonic()
         self._read = b""
-        self._connection = _connect(files, peer)
+        self.accepted = files.accepted_mark()
+        self._connection = connect(files, peer)
         try:
             self._channel = self._start()
             self._send = Sender(self._channel.sendall)
@@ -196,47 +195,3 @@ class Line:
         self.usable = False
         with suppress(Exception):
             self._connection.close()
-
-
-def _connect(files: SshFiles, peer: Peer) -> Connection:
-    config = Config(runtime_ssh_path=os.fspath(files.own_config)) if files.own_config else Config()
-    connection = Connection(
-        peer.address.host,
-        user=peer.address.user,
-        port=peer.address.port,
-        config=config,
-        connect_timeout=CONNECT_S,
-        connect_kwargs={
-            **(config.connect_kwargs or {}),
-            "banner_timeout": CONNECT_S,
-            "auth_timeout": CONNECT_S,
-            "channel_timeout": CONNECT_S,
-        },
-    )
-    with suppress(FileNotFoundError):
-        connection.client.load_system_host_keys(os.fspath(files.known_hosts))
-    connection.client.set_missing_host_key_policy(RejectPolicy())
-    try:
-        connection.open()
-        connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BadHostKeyException as error:
-        shown = key_of(error.key.get_name(), error.key.get_base64())
-        raise refused(peer.name, peer.address, known(files.home, peer.address), shown) from error
-    except AuthenticationException as error:
-        raise NodeUnreachable(
-            f"{peer.shown} lets nobody in with our keys: {error}. Put this node's public key into its "
-            "~/.ssh/authorized_keys (ssh-copy-id), or name the right one in <root>/ssh/config"
-        ) from error
-    except (OSError, EOFError, SSHException) as error:
-        if "known_hosts" in str(error):
-            raise refused(peer.name, peer.address, known(files.home, peer.address), None) from error
-        raise NodeUnreachable(f"{peer.shown} cannot be reached over ssh: {_words(error)}") from error
-    return connection
-
-
-def _words(error: Exception) -> str:
-    """Return an error's own words; paramiko wraps what several addresses of a host said."""
-    if isinstance(error, NoValidConnectionsError):
-        error = next(iter(error.errors.values()))
-    said = error.strerror if isinstance(error, OSError) else str(error)
-    return said or type(error).__name__

@@ -52,7 +52,8 @@ class Lines:
             if line is None:
                 return None
             rested_s = time.monotonic() - line.rested_at
-            if rested_s < KEPT_S and line.is_open() and (rested_s < RESTED_S or line.answers()):
+            still = line.is_open() and line.accepted == self.files.accepted_mark()
+            if still and rested_s < KEPT_S and (rested_s < RESTED_S or line.answers()):
                 return line
             line.close()
 

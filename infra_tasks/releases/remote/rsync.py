@@ -25,6 +25,7 @@ from infra_tasks.errors import (
     SourceUnreadable,
     TransferBroken,
 )
+from infra_tasks.releases.remote.known_hosts import host_name
 from infra_tasks.releases.remote.peer import shell_path
 
 if TYPE_CHECKING:
@@ -74,7 +75,8 @@ def _common(carry: Carry, ssh_config: Path, *, told: bool) -> list[str]:
         *(["--from0"] if breaks else []),
         "--files-from=-",
         "-e",
-        f"ssh -F {os.fspath(ssh_config)} -p {carry.peer.address.port}",
+        # The key is looked for under the name it was accepted for, whatever HostName the user's options put there.
+        f"ssh -F {os.fspath(ssh_config)} -p {carry.peer.address.port} -o HostKeyAlias={host_name(carry.peer.address)}",
         f"--rsync-path=cd {shell_path(carry.there)} && rsync",
     ]
 

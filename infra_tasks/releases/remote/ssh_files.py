@@ -27,23 +27,30 @@ ALIVE_MISSED = 3
 # How long ssh keeps a connection nobody uses.
 KEPT_S = 300
 
+# What stands first counts: whatever the user's own file says of host keys comes too late. An old ssh does not know all
+# of it (KnownHostsCommand), nor need it.
 _CONFIG = """\
 Host *
   BatchMode yes
   ConnectTimeout {connect_s}
   ServerAliveInterval {alive_s}
   ServerAliveCountMax {missed}
+  IgnoreUnknown *
   StrictHostKeyChecking yes
   UserKnownHostsFile "{known_hosts}"
   GlobalKnownHostsFile /dev/null
+  KnownHostsCommand none
+  VerifyHostKeyDNS no
+  NoHostAuthenticationForLocalhost no
   UpdateHostKeys no
   ControlMaster auto
   ControlPersist {kept_s}
-  ControlPath {sockets}/%C
+  ControlPath {sockets}/%C-{accepted}
   ClearAllForwardings yes
   ForwardAgent no
   RequestTTY no
   PermitLocalCommand no
+  RemoteCommand none
   LogLevel ERROR
   Ciphers ^aes128-gcm@openssh.com
   Include "{include}"
@@ -68,6 +75,10 @@ class SshFiles:
         path = self._folder / "config"
         return path if path.exists() else None
 
+    def accepted_mark(self) -> str:
+        """Return what is another text as soon as other keys are accepted: no connection of before is used then."""
+        return hashlib.sha256(sidecar.read(self.known_hosts) or b"").hexdigest()[:8]
+
     def client_config(self) -> Path:
         """Return the configuration for `ssh -F`, written anew when it is not what it should be."""
         sockets = _short_folder(self._folder)
@@ -79,6 +90,7 @@ class SshFiles:
             kept_s=KEPT_S,
             known_hosts=_literal(self.known_hosts),
             sockets=sockets,
+            accepted=self.accepted_mark(),
             include=_literal(self.own_config or Path("~/.ssh/config").expanduser()),
         ).encode()
         if sidecar.read(path) != text:

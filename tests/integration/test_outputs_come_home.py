@@ -26,7 +26,7 @@ from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.launch import Zygote
 from infra_tasks.settings import Home
 from infra_tasks.submit import submission
-from workers import gathering
+from workers import gathering, keeping
 from workers.keeping import Keeper
 from workers.minding import Minder
 
@@ -439,10 +439,27 @@ def test_outputs_live_as_long_as_the_folders_of_runs(rig: Rig):
     there = rig.run("echo hi > a", "a", at=rig.other)["id"]
     fetched(rig, *rig.asked())
     for home, run_id in ((rig.home, here), (rig.other, there)):
-        Keeper(home).run_once(time.monotonic() + 1, keep_days=1)
+        Keeper(home).look(keep_days=1)
         assert (home.runs / run_id / "outputs" / "a").exists()
-        Keeper(home).run_once(time.monotonic() + 1, keep_days=-1)
+        Keeper(home).look(keep_days=-1)
         assert not (home.runs / run_id).exists()
+
+
+def test_deleting_old_runs_holds_up_no_agent(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    old, go_on = rig.home.runs / rig.run("true")["id"], Event()
+    keeper, deletes = Keeper(rig.home), keeping.shutil.rmtree
+
+    def slowly(*args: Any, **more: Any) -> None:
+        assert go_on.wait(60)
+        deletes(*args, **more)
+
+    monkeypatch.setattr(keeping.shutil, "rmtree", slowly)
+    began = time.monotonic()
+    keeper.run_once(began, keep_days=-1)
+    keeper.run_once(began + 2 * keeping.LOOK_EVERY_S, keep_days=-1)  # one at a time
+    assert time.monotonic() - began < 20
+    go_on.set()
+    eventually(lambda: not old.exists(), 30, "it is deleted")
 
 
 def test_the_home_is_where_a_run_was_submitted_or_else_where_its_source_is(rig: Rig):

@@ -405,6 +405,36 @@ def test_what_arrives_otherwise_than_it_was_made_is_not_taken(rig: Rig):
     assert held(place / "outputs") == {"a": "hi\n", "b": "ho\n"}
 
 
+def test_what_a_killed_transfer_left_is_no_output(rig: Rig):
+    result = rig.run("mkdir o; echo hi > o/a", "o", at=rig.other)
+    half = rig.other.runs / result["id"] / ".outputs.1" / "outputs" / "o"
+    half.mkdir(parents=True)
+    (half / ".a.Xy12ab").write_text("h")  # rsync's own name for what is on its way
+    fetched(rig, *rig.asked())
+    assert held(result["outputs"]["folder"]) == {"o/a": "hi\n"}
+
+
+def test_a_node_that_cannot_be_reached_holds_up_nobody_who_waits(rig: Rig):
+    gone = rig.run("echo 1 > a", "a", at=rig.other)
+    gone_asked = rig.asked()
+    tried: list[str] = []
+
+    def carry(*args: Any) -> None:
+        tried.append(args[3].split("/")[1])
+        if tried[-1] == gone["id"]:
+            raise NodeUnreachable("n1 (a@b:22) cannot be reached over ssh: no route")
+        fetch_files(*args)
+
+    fetcher = rig.fetcher(carry)
+    fetch.want(rig.other, *gone_asked[0])
+    assert fetcher.run_once(time.monotonic())
+    waits = rig.run("echo 2 > a", "a", at=rig.other)
+    fetch.want(rig.other, *rig.asked()[0])
+    assert fetcher.run_once(time.monotonic() + 3600)  # both are due
+    assert tried[0] == gone["id"]
+    assert set(tried[1:]) == {waits["id"]}
+
+
 @pytest.mark.parametrize("evil", ["../../evil", "/tmp/evil", "a/../../evil", ""])
 def test_a_list_that_leads_out_of_the_folder_is_refused(rig: Rig, evil: str):
     result = rig.run("echo hi > a", "a", at=rig.other)

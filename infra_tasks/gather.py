@@ -35,6 +35,9 @@ DONE = "outputs.home.json"
 HOME_PATIENCE_S = 30.0
 # Who collects shows every second that it lives; after this long without, nobody waits for it any more.
 STUCK_AFTER_S = 120.0
+# After a sleep of the machine, or a jump of its clock, everybody seems to have been silent: a second look this much
+# later tells. Who waited for a ledger that does not answer has given up by then.
+LOOK_AGAIN_AFTER_S = 15.0
 LOOK_EVERY_S = 0.1
 LOOK_AT_MOST_EVERY_S = 1.0
 
@@ -87,10 +90,21 @@ def gather(me: ThisNode, ledger: Ledger, token: Token, attempt: Attempt) -> Gath
     except OSError as error:  # not even a lock has room
         return given_up(me, attempt, f"they could not be collected: {error.strerror}")
     if work is None:
-        stuck = silent_s(attempt, time.time()) > STUCK_AFTER_S
-        return given_up(me, attempt, "who collects them stands still") if stuck else None
+        return given_up(me, attempt, "who collects them stands still") if _stands_still(attempt) else None
     with work:
         return Gathered(_gather(me, ledger, token, attempt, wanted, work))
+
+
+def _stands_still(attempt: Attempt) -> bool:
+    """Say whether somebody has the lock and does nothing with it."""
+    if silent_s(attempt, time.time()) <= STUCK_AFTER_S:
+        return False
+    Event().wait(LOOK_AGAIN_AFTER_S)
+    free = AtWork.begin(attempt)
+    if free is None:
+        return silent_s(attempt, time.time()) > STUCK_AFTER_S
+    with free:
+        return False
 
 
 def given_up(me: ThisNode, attempt: Attempt, why: str) -> Gathered:

@@ -253,10 +253,55 @@ def test_an_end_is_reported_though_who_gathers_stands_still(rig: Rig, monkeypatc
     with frozen:
         rig.turn_of_the_agent()
         assert rig.ledger.runs.peek(run_id)[0] == "STARTED"
-        long_ago = time.time() - gather.STUCK_AFTER_S - 1
-        os.utime(attempt.folder / "outputs.lock", (long_ago, long_ago))
+        monkeypatch.setattr(gather, "LOOK_AGAIN_AFTER_S", 0.1)
+        seems_silent(attempt)
         eventually(rig.turn_of_the_agent, 30, "it is told")
     assert "stands still" in rig.result(run_id)["outputs"]["error"]
+
+
+def seems_silent(attempt: Attempt) -> None:
+    """Let it look as if nobody had been at work for long."""
+    long_ago = time.time() - gather.STUCK_AFTER_S - 1
+    os.utime(attempt.folder / "outputs.lock", (long_ago, long_ago))
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_after_a_sleep_of_the_machine_nobody_is_taken_for_frozen(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, *, goes_on: bool
+):
+    run_id = ended_and_left(rig, monkeypatch, "echo 1 > a", "a")
+    (entry,) = live.attempts(rig.home)
+    monkeypatch.setattr(gather, "LOOK_AGAIN_AFTER_S", 1.0)
+    found: list[Any] = []
+    arguments = (rig.here.current(), rig.ledger, entry.token, entry.folder)
+    looks = Thread(target=lambda: found.append(gather.gather(*arguments)))
+    at_work = AtWork.begin(entry.folder)
+    assert at_work is not None
+    with at_work:
+        seems_silent(entry.folder)
+        looks.start()
+        looks.join(0.3)
+        if goes_on:
+            os.utime(entry.folder.folder / "outputs.lock")  # its next beat
+            looks.join(30)
+    looks.join(30)
+    assert found == [None]
+    eventually(rig.turn_of_the_agent, 30, "it is told")
+    assert held(rig.result(run_id)["outputs"]["folder"]) == {"a": "1\n"}
+
+
+def test_an_end_waits_for_no_outputs_of_other_runs(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.n2_speaks()  # and fetches nothing
+    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 60.0)
+    slow = ended_and_left(rig, monkeypatch, "echo 1 > a", "a", at=rig.other)
+    rig.turn_of_the_agent()
+    eventually(lambda: rig.turn_of_the_agent() or rig.asked(), 30, "n2 is asked, and waited for")
+    quick = ended_and_left(rig, monkeypatch, "echo 2 > a", "a")
+    eventually(lambda: rig.turn_of_the_agent() or rig.ledger.runs.peek(quick)[0] == "SUCCESS", 20, "the other is told")
+    assert rig.ledger.runs.peek(slow)[0] == "STARTED"
+    rig.ledger.bringing.note(slow, 1, HERE, folder="/there")
+    eventually(rig.turn_of_the_agent, 30, "and this one when its outputs are at home")
+    assert rig.result(slow)["outputs"]["brought"] is True
 
 
 def test_a_worker_that_comes_while_the_agent_gathers_waits_for_what_it_finds(rig: Rig, monkeypatch: pytest.MonkeyPatch):

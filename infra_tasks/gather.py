@@ -137,7 +137,7 @@ def _gather(
     if wanted.home_node == me.name:
         outputs = _put_here(me, token, attempt, listed)
     else:
-        outputs = _Sent(me, ledger, token, wanted, listed, work).outputs()
+        outputs = _Sent(me, ledger, token, attempt, wanted, listed, work).outputs()
     try:
         write_json(attempt.path, DONE, outputs)
     except OSError:
@@ -158,11 +158,19 @@ class _Sent:
     """Outputs whose home is another node: that one fetches them, and says how far it is."""
 
     def __init__(
-        self, me: ThisNode, ledger: Ledger, token: Token, wanted: _Wanted, listed: Listed, work: AtWork
+        self,
+        me: ThisNode,
+        ledger: Ledger,
+        token: Token,
+        attempt: Attempt,
+        wanted: _Wanted,
+        listed: Listed,
+        work: AtWork,
     ) -> None:
         self._me = me
         self._ledger = ledger
         self._token = token
+        self._attempt = attempt
         self._wanted = wanted
         self._listed = listed
         self._work = work
@@ -195,10 +203,18 @@ class _Sent:
             pause_s = min(pause_s * 1.3, LOOK_AT_MOST_EVERY_S)
 
     def _is_worth_waiting(self, said: Mapping[str, Any]) -> bool:
-        """A retry needs no outputs of what went before, a node that stops has no time, a home that is down is late."""
-        if not self._wanted.final or (self._me.home.root / "stopping.json").exists():
+        """A retry needs no outputs of what went before, a node that stops has no time, a home that is down is late.
+
+        Gigabytes may take hours: a cancel that comes meanwhile ends the wait.
+        """
+        if not self._wanted.final or (self._me.home.root / "stopping.json").exists() or self._was_cancelled_since():
             return False
         return bool(said) or self._ledger.nodes.reachable(self._wanted.home_node)
+
+    def _was_cancelled_since(self) -> bool:
+        """Say whether somebody ordered an end after the command had its own."""
+        ended = (self._attempt.exit_record() or {}).get("outcome")
+        return bool(self._attempt.orders().get("stop")) and ended != "cancelled"
 
     def _their_place(self) -> str:
         node = self._me.fleet.nodes.get(self._wanted.home_node)

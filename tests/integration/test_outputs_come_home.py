@@ -395,6 +395,21 @@ def test_a_home_is_waited_for_while_it_gets_on_and_not_for_ever(rig: Rig, monkey
     assert "in time" in outputs["error"]
 
 
+def test_a_cancel_ends_the_wait_for_a_home(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.n2_speaks()  # and fetches nothing
+    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 60.0)
+    run_id = rig.submit("echo hi > a", "a", at=rig.other)
+    child = Thread(target=rig.executor.follow, args=(run_id,))
+    child.start()
+    eventually(rig.asked, 30, "n2 is asked, and waited for")
+    rig.ledger.runs.cancel(run_id)
+    Attempt(rig.home.attempt(run_id, 1)).order(stop="cancel", kill=False)  # what the agent does
+    child.join(20)
+    assert not child.is_alive()
+    result = rig.result(run_id)
+    assert (result["state"], result["outputs"]["brought"]) == ("SUCCESS", False)
+
+
 def test_a_fetch_that_fails_is_told_and_tried_again(rig: Rig):
     rig.n2_speaks()
     tries: list[str] = []

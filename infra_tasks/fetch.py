@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 # Set when something new is wanted: the fetcher of this process need not wait for its next look.
 _news = Event()
+# What a full disk could not note, by the file it belongs into: noted by the fetcher as soon as there is room.
+_in_mind: dict[Path, Want] = {}
 
 
 class Carrier(Protocol):
@@ -77,10 +79,25 @@ def want(home: Home, node: str, attempt: int, run_id: str) -> None:
     if not is_run_id(run_id) or attempt < 1:
         log.error("asked for the outputs of what is no attempt: %r", wanted)
         return
-    home.fetch.mkdir(parents=True, exist_ok=True)
-    if not (home.fetch / wanted.name).exists():
-        write_json(os.fspath(home.fetch), wanted.name, {"node": node}, durable=True)
+    try:
+        _note(home.fetch / wanted.name, wanted)
+    except OSError as error:
+        log.error("outputs of run %s attempt %d: the wish for them cannot be noted: %s", run_id, attempt, error)  # noqa: TRY400  the reason is enough
+        _in_mind[home.fetch / wanted.name] = wanted
     _news.set()
+
+
+def _note(path: Path, wanted: Want) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_json(os.fspath(path.parent), path.name, {"node": wanted.node}, durable=True)
+
+
+def _note_what_is_in_mind() -> None:
+    for path, one in list(_in_mind.items()):
+        with suppress(OSError):
+            _note(path, one)
+            del _in_mind[path]
 
 
 def wanted(home: Home) -> list[tuple[float, Want]]:
@@ -122,6 +139,7 @@ class Fetcher:
         Somebody waits for what is new; a node that hangs must not hold up what others have.
         """
         me = self._here()
+        _note_what_is_in_mind()
         noted = wanted(me.home)
         self._later = {one.name: self._later[one.name] for _, one in noted if one.name in self._later}
         for since, one in sorted(noted, key=lambda each: each[1].name in self._later):

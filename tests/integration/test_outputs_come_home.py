@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -505,6 +506,30 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(rig: Rig, evil: str):
     fetched(rig, *rig.asked())
     assert rig.ledger.bringing.said(result["id"], 1)["said"] == "failed"
     assert not (rig.other.runs / result["id"] / "outputs").exists()
+
+
+def test_a_full_disk_forgets_no_outputs_that_are_wanted(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    result = rig.run("echo hi > a", "a", at=rig.other)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fetcher = rig.fetcher()
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "write_json", full)
+        for one in rig.asked():
+            fetch.want(rig.other, *one)
+        assert not fetcher.run_once(time.monotonic())
+    assert fetcher.run_once(time.monotonic())
+    assert held(result["outputs"]["folder"]) == {"a": "hi\n"}
+    assert not fetcher.run_once(time.monotonic() + 3600)
+
+
+def test_a_program_that_comes_home_can_be_run(rig: Rig):
+    result = rig.run("echo true > a; chmod 755 a; echo x > b; chmod 400 b", "*", at=rig.other)
+    fetched(rig, *rig.asked())
+    modes = {name: (Path(result["outputs"]["folder"]) / name).stat().st_mode & 0o777 for name in ("a", "b")}
+    assert modes == {"a": 0o755, "b": 0o600}
 
 
 def test_who_asks_for_what_is_no_attempt_gets_nothing(rig: Rig):

@@ -27,7 +27,7 @@ from infra_tasks.runner.attempt import read_json, write_json
 from infra_tasks.submit import is_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
 
     from infra_tasks.ledger import Ledger
@@ -47,6 +47,8 @@ log = logging.getLogger(__name__)
 
 # Set when something new is wanted: the fetcher of this process need not wait for its next look.
 _news = Event()
+# What a full disk could not note, by the file it belongs into: noted by the fetcher as soon as there is room.
+_in_mind: dict[Path, Want] = {}
 
 
 class Carrier(Protocol):
@@ -77,10 +79,25 @@ def want(home: Home, node: str, attempt: int, run_id: str) -> None:
     if not is_run_id(run_id) or attempt < 1:
         log.error("asked for the outputs of what is no attempt: %r", wanted)
         return
-    home.fetch.mkdir(parents=True, exist_ok=True)
-    if not (home.fetch / wanted.name).exists():
-        write_json(os.fspath(home.fetch), wanted.name, {"node": node}, durable=True)
+    try:
+        _note(home.fetch / wanted.name, wanted)
+    except OSError as error:
+        log.error("outputs of run %s attempt %d: the wish for them cannot be noted: %s", run_id, attempt, error)  # noqa: TRY400  the reason is enough
+        _in_mind[home.fetch / wanted.name] = wanted
     _news.set()
+
+
+def _note(path: Path, wanted: Want) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        write_json(os.fspath(path.parent), path.name, {"node": wanted.node}, durable=True)
+
+
+def _note_what_is_in_mind() -> None:
+    for path, one in list(_in_mind.items()):
+        with suppress(OSError):
+            _note(path, one)
+            del _in_mind[path]
 
 
 def wanted(home: Home) -> list[tuple[float, Want]]:
@@ -117,11 +134,15 @@ class Fetcher:
             _news.clear()
 
     def run_once(self, now: float) -> bool:
-        """Fetch the oldest that is due; False when none is. `now`: monotonic seconds."""
+        """Fetch the oldest that is due, a new one before one that failed; False when none is. `now`: monotonic seconds.
+
+        Somebody waits for what is new; a node that hangs must not hold up what others have.
+        """
         me = self._here()
+        _note_what_is_in_mind()
         noted = wanted(me.home)
         self._later = {one.name: self._later[one.name] for _, one in noted if one.name in self._later}
-        for since, one in noted:
+        for since, one in sorted(noted, key=lambda each: each[1].name in self._later):
             if self._later.get(one.name, (0.0, 0.0))[0] > now:
                 continue
             if time.time() - since > me.fleet.limits.keep_runs_days * DAY_S:
@@ -174,6 +195,7 @@ def _fetch(me: ThisNode, one: Want, carry: Carrier, progress: _Progress) -> Path
     files = {str(file["path"]): file for file in listed["files"]}
     if any(is_outside(path) for path in files) or int(listed["attempt"]) != one.attempt:
         raise NotAsSent(f"the list of outputs on {one.node} is not that of run {one.run} attempt {one.attempt}")
+    _drop_others(into / FOLDER, files.keys())
     missing = _wrong(files.values(), into / FOLDER)
     if missing:
         size_bytes = sum(files[path]["size_bytes"] for path in missing)
@@ -191,6 +213,17 @@ def _fetch(me: ThisNode, one: Want, carry: Carrier, progress: _Progress) -> Path
         place = shelf.place(me.home, one.run, into / FOLDER, listed)
     shutil.rmtree(into, ignore_errors=True)
     return place
+
+
+def _drop_others(folder: Path, paths: Collection[str]) -> None:
+    """Remove what is in no list: a transfer that was killed leaves half a file under a name of its own."""
+    top = os.fspath(folder)
+    for where, _, names in os.walk(top):
+        for name in names:
+            path = os.path.join(where, name)  # noqa: PTH118  ten thousand of them
+            if os.path.relpath(path, top) not in paths:
+                with suppress(OSError):
+                    os.unlink(path)  # noqa: PTH108
 
 
 def _wrong(files: Iterable[dict[str, Any]], folder: Path) -> list[str]:

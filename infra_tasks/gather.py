@@ -35,6 +35,9 @@ DONE = "outputs.home.json"
 HOME_PATIENCE_S = 30.0
 # Who collects shows every second that it lives; after this long without, nobody waits for it any more.
 STUCK_AFTER_S = 120.0
+# After a sleep of the machine, or a jump of its clock, everybody seems to have been silent: a second look this much
+# later tells. Who waited for a ledger that does not answer has given up by then.
+LOOK_AGAIN_AFTER_S = 15.0
 LOOK_EVERY_S = 0.1
 LOOK_AT_MOST_EVERY_S = 1.0
 
@@ -87,10 +90,21 @@ def gather(me: ThisNode, ledger: Ledger, token: Token, attempt: Attempt) -> Gath
     except OSError as error:  # not even a lock has room
         return given_up(me, attempt, f"they could not be collected: {error.strerror}")
     if work is None:
-        stuck = silent_s(attempt, time.time()) > STUCK_AFTER_S
-        return given_up(me, attempt, "who collects them stands still") if stuck else None
+        return given_up(me, attempt, "who collects them stands still") if _stands_still(attempt) else None
     with work:
         return Gathered(_gather(me, ledger, token, attempt, wanted, work))
+
+
+def _stands_still(attempt: Attempt) -> bool:
+    """Say whether somebody has the lock and does nothing with it."""
+    if silent_s(attempt, time.time()) <= STUCK_AFTER_S:
+        return False
+    Event().wait(LOOK_AGAIN_AFTER_S)
+    free = AtWork.begin(attempt)
+    if free is None:
+        return silent_s(attempt, time.time()) > STUCK_AFTER_S
+    with free:
+        return False
 
 
 def given_up(me: ThisNode, attempt: Attempt, why: str) -> Gathered:
@@ -123,7 +137,7 @@ def _gather(
     if wanted.home_node == me.name:
         outputs = _put_here(me, token, attempt, listed)
     else:
-        outputs = _Sent(me, ledger, token, wanted, listed, work).outputs()
+        outputs = _Sent(me, ledger, token, attempt, wanted, listed, work).outputs()
     try:
         write_json(attempt.path, DONE, outputs)
     except OSError:
@@ -144,11 +158,19 @@ class _Sent:
     """Outputs whose home is another node: that one fetches them, and says how far it is."""
 
     def __init__(
-        self, me: ThisNode, ledger: Ledger, token: Token, wanted: _Wanted, listed: Listed, work: AtWork
+        self,
+        me: ThisNode,
+        ledger: Ledger,
+        token: Token,
+        attempt: Attempt,
+        wanted: _Wanted,
+        listed: Listed,
+        work: AtWork,
     ) -> None:
         self._me = me
         self._ledger = ledger
         self._token = token
+        self._attempt = attempt
         self._wanted = wanted
         self._listed = listed
         self._work = work
@@ -181,10 +203,18 @@ class _Sent:
             pause_s = min(pause_s * 1.3, LOOK_AT_MOST_EVERY_S)
 
     def _is_worth_waiting(self, said: Mapping[str, Any]) -> bool:
-        """A retry needs no outputs of what went before, a node that stops has no time, a home that is down is late."""
-        if not self._wanted.final or (self._me.home.root / "stopping.json").exists():
+        """A retry needs no outputs of what went before, a node that stops has no time, a home that is down is late.
+
+        Gigabytes may take hours: a cancel that comes meanwhile ends the wait.
+        """
+        if not self._wanted.final or (self._me.home.root / "stopping.json").exists() or self._was_cancelled_since():
             return False
         return bool(said) or self._ledger.nodes.reachable(self._wanted.home_node)
+
+    def _was_cancelled_since(self) -> bool:
+        """Say whether somebody ordered an end after the command had its own."""
+        ended = (self._attempt.exit_record() or {}).get("outcome")
+        return bool(self._attempt.orders().get("stop")) and ended != "cancelled"
 
     def _their_place(self) -> str:
         node = self._me.fleet.nodes.get(self._wanted.home_node)

@@ -1,7 +1,7 @@
-"""The agent's side of outputs: those of attempts nobody waits for are gathered in a thread, one attempt at a time.
+"""The agent's side of outputs: those of attempts nobody waits for are gathered in threads, one for each attempt.
 
-That may take minutes, and the agent's turn must not wait for it. An end is reported in any case: what cannot be
-gathered is reported as such.
+That may take minutes (a home far away, a large file), and neither the agent's turn nor another run's end must wait for
+it. An end is reported in any case: what cannot be gathered is reported as such.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from infra_tasks.node import ThisNode
 
 MAX_FAILURES = 3
+# Seldom more than a node has slots; most of the time they wait for another node.
+GATHERINGS_AT_ONCE = 16
 
 log = logging.getLogger("infra_tasks.agent")
 
@@ -33,13 +35,15 @@ class Gatherer:
         self._ledger = ledger
         self._done: dict[Token, Gathered] = {}
         self._failures: dict[Token, int] = {}
-        self._thread: Thread | None = None
+        self._threads: dict[Token, Thread] = {}
 
     def keep(self, known: Iterable[Token]) -> None:
         """Forget what is not live any more."""
         known = set(known)
-        self._done = {token: done for token, done in self._done.items() if token in known}
-        self._failures = {token: count for token, count in self._failures.items() if token in known}
+        self._threads = {token: thread for token, thread in self._threads.items() if thread.is_alive()}
+        for kept in (self._done, self._failures):
+            for token in kept.keys() - known - self._threads.keys():
+                del kept[token]
 
     def gathered(self, one: LiveAttempt) -> Gathered | None:
         """Return what is to be reported of an ended attempt's outputs; None: not yet, ask again in the next turn."""
@@ -48,9 +52,9 @@ class Gatherer:
             return done
         if not asks((one.folder.record() or {}).get("fields") or {}):
             return Gathered()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=self._gather, args=(one,), name="gather", daemon=True)
-            self._thread.start()
+        if one.token not in self._threads and len(self._threads) < GATHERINGS_AT_ONCE:
+            self._threads[one.token] = Thread(target=self._gather, args=(one,), name="gather", daemon=True)
+            self._threads[one.token].start()
         return None
 
     def _gather(self, one: LiveAttempt) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from contextlib import suppress
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from infra_tasks.outputs import shelf
@@ -18,19 +20,33 @@ if TYPE_CHECKING:
 LOOK_EVERY_S = 3600.0
 DAY_S = 86400.0
 
+log = logging.getLogger("infra_tasks.agent")
+
 
 class Keeper:
-    """Looks once an hour."""
+    """Looks once an hour, in a thread: ten thousand files are soon deleted, a night's runs with as many are not."""
 
     def __init__(self, home: Home) -> None:
         self._home = home
         self._due = 0.0
+        self._thread: Thread | None = None
 
     def run_once(self, now: float, keep_days: float) -> None:
-        """Delete what is older than `keep_days`. `now`: monotonic seconds."""
-        if now < self._due:
+        """Begin a look, if it is time and the last one is over. `now`: monotonic seconds."""
+        if now < self._due or (self._thread is not None and self._thread.is_alive()):
             return
         self._due = now + LOOK_EVERY_S
+        self._thread = Thread(target=self._look_safely, args=(keep_days,), name="keep", daemon=True)
+        self._thread.start()
+
+    def _look_safely(self, keep_days: float) -> None:
+        try:
+            self.look(keep_days)
+        except Exception:
+            log.exception("folders of old runs could not be deleted; the next look follows")
+
+    def look(self, keep_days: float) -> None:
+        """Delete what is older than `keep_days`."""
         oldest = time.time() - keep_days * DAY_S
         for run in self._home.runs.iterdir() if self._home.runs.is_dir() else ():
             if run.is_dir() and _is_old(run, oldest):

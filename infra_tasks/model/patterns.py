@@ -69,7 +69,9 @@ class _Way:
     """One pattern as its parts."""
 
     def __init__(self, text: str) -> None:
-        said = [part for part in _one_spelling(text).split("/") if part not in {"", "."}]
+        parts = [part for part in _one_spelling(text).split("/") if part not in {"", "."}]
+        # `**/**` means no more than `**`, and hundreds of them would be followed one by one.
+        said = [part for part, before in zip(parts, ["", *parts], strict=False) if not part == before == DEEP]
         if not said:
             said = [*ALL_BELOW]  # the folder itself
         elif text.endswith("/"):

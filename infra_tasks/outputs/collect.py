@@ -112,12 +112,12 @@ def collect(attempt: Attempt, patterns: Sequence[str], roots: Sequence[Root], no
     said = {"node": node, "attempt": int(attempt.folder.name), "files": [], "missing": [], "left_out": []}
     try:
         if work.tries() >= MAX_TRIES:
-            return {**said, "error": f"nobody could finish collecting them in {MAX_TRIES} tries"}
+            return _refused(attempt, said, f"nobody could finish collecting them in {MAX_TRIES} tries")
         work.note_try()
         listed = {**said, **_collect(attempt, find(roots, Patterns(patterns)), work)}
         write_json(attempt.path, LIST, listed, durable=True)
     except OSError as error:
-        return _refused(attempt, said, error)
+        return _refused(attempt, said, f"they could not be collected: {error.strerror or error}")
     return listed
 
 
@@ -147,10 +147,10 @@ def _collect(attempt: Attempt, finding: Finding, work: AtWork) -> Listed:
     }
 
 
-def _refused(attempt: Attempt, said: Listed, error: OSError) -> Listed:
-    """The disk takes not even the list: give its room back, and say so; if that cannot be kept, it is said once."""
+def _refused(attempt: Attempt, said: Listed, why: str) -> Listed:
+    """Half of them are worth nothing: give their room back, and say so; if that cannot be kept, it is said once."""
     shutil.rmtree(f"{attempt.path}/{FOLDER}", ignore_errors=True)
-    listed = {**said, "error": f"they could not be collected: {error.strerror or error}"}
+    listed = {**said, "error": why}
     try:
         os.mkdir(f"{attempt.path}/{FOLDER}")  # noqa: PTH102
         write_json(attempt.path, LIST, listed, durable=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -126,7 +125,7 @@ def test_old_folders_go_and_those_of_living_runs_stay(rig: Rig):
     run = rig.submit()
     rig.executor.follow(run)
     (rig.home.runs / ".DS_Store").write_text("a stray file")
-    Keeper(rig.home).run_once(time.monotonic() + 1, keep_days=-1)
+    Keeper(rig.home).look(keep_days=-1)
     assert [path.name for path in rig.home.runs.iterdir() if path.is_dir()] == [living.folder.parent.name]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -26,7 +27,7 @@ from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.launch import Zygote
 from infra_tasks.settings import Home
 from infra_tasks.submit import submission
-from workers import gathering
+from workers import gathering, keeping
 from workers.keeping import Keeper
 from workers.minding import Minder
 
@@ -253,10 +254,55 @@ def test_an_end_is_reported_though_who_gathers_stands_still(rig: Rig, monkeypatc
     with frozen:
         rig.turn_of_the_agent()
         assert rig.ledger.runs.peek(run_id)[0] == "STARTED"
-        long_ago = time.time() - gather.STUCK_AFTER_S - 1
-        os.utime(attempt.folder / "outputs.lock", (long_ago, long_ago))
+        monkeypatch.setattr(gather, "LOOK_AGAIN_AFTER_S", 0.1)
+        seems_silent(attempt)
         eventually(rig.turn_of_the_agent, 30, "it is told")
     assert "stands still" in rig.result(run_id)["outputs"]["error"]
+
+
+def seems_silent(attempt: Attempt) -> None:
+    """Let it look as if nobody had been at work for long."""
+    long_ago = time.time() - gather.STUCK_AFTER_S - 1
+    os.utime(attempt.folder / "outputs.lock", (long_ago, long_ago))
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+def test_after_a_sleep_of_the_machine_nobody_is_taken_for_frozen(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, *, goes_on: bool
+):
+    run_id = ended_and_left(rig, monkeypatch, "echo 1 > a", "a")
+    (entry,) = live.attempts(rig.home)
+    monkeypatch.setattr(gather, "LOOK_AGAIN_AFTER_S", 1.0)
+    found: list[Any] = []
+    arguments = (rig.here.current(), rig.ledger, entry.token, entry.folder)
+    looks = Thread(target=lambda: found.append(gather.gather(*arguments)))
+    at_work = AtWork.begin(entry.folder)
+    assert at_work is not None
+    with at_work:
+        seems_silent(entry.folder)
+        looks.start()
+        looks.join(0.3)
+        if goes_on:
+            os.utime(entry.folder.folder / "outputs.lock")  # its next beat
+            looks.join(30)
+    looks.join(30)
+    assert found == [None]
+    eventually(rig.turn_of_the_agent, 30, "it is told")
+    assert held(rig.result(run_id)["outputs"]["folder"]) == {"a": "1\n"}
+
+
+def test_an_end_waits_for_no_outputs_of_other_runs(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.n2_speaks()  # and fetches nothing
+    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 60.0)
+    slow = ended_and_left(rig, monkeypatch, "echo 1 > a", "a", at=rig.other)
+    rig.turn_of_the_agent()
+    eventually(lambda: rig.turn_of_the_agent() or rig.asked(), 30, "n2 is asked, and waited for")
+    quick = ended_and_left(rig, monkeypatch, "echo 2 > a", "a")
+    eventually(lambda: rig.turn_of_the_agent() or rig.ledger.runs.peek(quick)[0] == "SUCCESS", 20, "the other is told")
+    assert rig.ledger.runs.peek(slow)[0] == "STARTED"
+    rig.ledger.bringing.note(slow, 1, HERE, folder="/there")
+    eventually(rig.turn_of_the_agent, 30, "and this one when its outputs are at home")
+    assert rig.result(slow)["outputs"]["brought"] is True
 
 
 def test_a_worker_that_comes_while_the_agent_gathers_waits_for_what_it_finds(rig: Rig, monkeypatch: pytest.MonkeyPatch):
@@ -350,6 +396,21 @@ def test_a_home_is_waited_for_while_it_gets_on_and_not_for_ever(rig: Rig, monkey
     assert "in time" in outputs["error"]
 
 
+def test_a_cancel_ends_the_wait_for_a_home(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    rig.n2_speaks()  # and fetches nothing
+    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 60.0)
+    run_id = rig.submit("echo hi > a", "a", at=rig.other)
+    child = Thread(target=rig.executor.follow, args=(run_id,))
+    child.start()
+    eventually(rig.asked, 30, "n2 is asked, and waited for")
+    rig.ledger.runs.cancel(run_id)
+    Attempt(rig.home.attempt(run_id, 1)).order(stop="cancel", kill=False)  # what the agent does
+    child.join(20)
+    assert not child.is_alive()
+    result = rig.result(run_id)
+    assert (result["state"], result["outputs"]["brought"]) == ("SUCCESS", False)
+
+
 def test_a_fetch_that_fails_is_told_and_tried_again(rig: Rig):
     rig.n2_speaks()
     tries: list[str] = []
@@ -405,6 +466,36 @@ def test_what_arrives_otherwise_than_it_was_made_is_not_taken(rig: Rig):
     assert held(place / "outputs") == {"a": "hi\n", "b": "ho\n"}
 
 
+def test_what_a_killed_transfer_left_is_no_output(rig: Rig):
+    result = rig.run("mkdir o; echo hi > o/a", "o", at=rig.other)
+    half = rig.other.runs / result["id"] / ".outputs.1" / "outputs" / "o"
+    half.mkdir(parents=True)
+    (half / ".a.Xy12ab").write_text("h")  # rsync's own name for what is on its way
+    fetched(rig, *rig.asked())
+    assert held(result["outputs"]["folder"]) == {"o/a": "hi\n"}
+
+
+def test_a_node_that_cannot_be_reached_holds_up_nobody_who_waits(rig: Rig):
+    gone = rig.run("echo 1 > a", "a", at=rig.other)
+    gone_asked = rig.asked()
+    tried: list[str] = []
+
+    def carry(*args: Any) -> None:
+        tried.append(args[3].split("/")[1])
+        if tried[-1] == gone["id"]:
+            raise NodeUnreachable("n1 (a@b:22) cannot be reached over ssh: no route")
+        fetch_files(*args)
+
+    fetcher = rig.fetcher(carry)
+    fetch.want(rig.other, *gone_asked[0])
+    assert fetcher.run_once(time.monotonic())
+    waits = rig.run("echo 2 > a", "a", at=rig.other)
+    fetch.want(rig.other, *rig.asked()[0])
+    assert fetcher.run_once(time.monotonic() + 3600)  # both are due
+    assert tried[0] == gone["id"]
+    assert set(tried[1:]) == {waits["id"]}
+
+
 @pytest.mark.parametrize("evil", ["../../evil", "/tmp/evil", "a/../../evil", ""])
 def test_a_list_that_leads_out_of_the_folder_is_refused(rig: Rig, evil: str):
     result = rig.run("echo hi > a", "a", at=rig.other)
@@ -415,6 +506,30 @@ def test_a_list_that_leads_out_of_the_folder_is_refused(rig: Rig, evil: str):
     fetched(rig, *rig.asked())
     assert rig.ledger.bringing.said(result["id"], 1)["said"] == "failed"
     assert not (rig.other.runs / result["id"] / "outputs").exists()
+
+
+def test_a_full_disk_forgets_no_outputs_that_are_wanted(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    result = rig.run("echo hi > a", "a", at=rig.other)
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    fetcher = rig.fetcher()
+    with monkeypatch.context() as patched:
+        patched.setattr(fetch, "write_json", full)
+        for one in rig.asked():
+            fetch.want(rig.other, *one)
+        assert not fetcher.run_once(time.monotonic())
+    assert fetcher.run_once(time.monotonic())
+    assert held(result["outputs"]["folder"]) == {"a": "hi\n"}
+    assert not fetcher.run_once(time.monotonic() + 3600)
+
+
+def test_a_program_that_comes_home_can_be_run(rig: Rig):
+    result = rig.run("echo true > a; chmod 755 a; echo x > b; chmod 400 b", "*", at=rig.other)
+    fetched(rig, *rig.asked())
+    modes = {name: (Path(result["outputs"]["folder"]) / name).stat().st_mode & 0o777 for name in ("a", "b")}
+    assert modes == {"a": 0o755, "b": 0o600}
 
 
 def test_who_asks_for_what_is_no_attempt_gets_nothing(rig: Rig):
@@ -439,10 +554,27 @@ def test_outputs_live_as_long_as_the_folders_of_runs(rig: Rig):
     there = rig.run("echo hi > a", "a", at=rig.other)["id"]
     fetched(rig, *rig.asked())
     for home, run_id in ((rig.home, here), (rig.other, there)):
-        Keeper(home).run_once(time.monotonic() + 1, keep_days=1)
+        Keeper(home).look(keep_days=1)
         assert (home.runs / run_id / "outputs" / "a").exists()
-        Keeper(home).run_once(time.monotonic() + 1, keep_days=-1)
+        Keeper(home).look(keep_days=-1)
         assert not (home.runs / run_id).exists()
+
+
+def test_deleting_old_runs_holds_up_no_agent(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    old, go_on = rig.home.runs / rig.run("true")["id"], Event()
+    keeper, deletes = Keeper(rig.home), keeping.shutil.rmtree
+
+    def slowly(*args: Any, **more: Any) -> None:
+        assert go_on.wait(60)
+        deletes(*args, **more)
+
+    monkeypatch.setattr(keeping.shutil, "rmtree", slowly)
+    began = time.monotonic()
+    keeper.run_once(began, keep_days=-1)
+    keeper.run_once(began + 2 * keeping.LOOK_EVERY_S, keep_days=-1)  # one at a time
+    assert time.monotonic() - began < 20
+    go_on.set()
+    eventually(lambda: not old.exists(), 30, "it is deleted")
 
 
 def test_the_home_is_where_a_run_was_submitted_or_else_where_its_source_is(rig: Rig):

@@ -94,6 +94,12 @@ def test_a_pattern_made_to_take_long_does_not() -> None:
     assert not means("/".join(["**"] * 300 + ["x"]), "/".join("a" * 100))
 
 
+def test_folders_said_many_times_over_are_followed_once() -> None:
+    assert Patterns(["**/" * 300 + "x"]).begin() == Patterns(["**/x"]).begin()
+    assert means("**/**", "a/b")
+    assert means("a/**/**/b", "a/b")
+
+
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=8).filter(
     lambda name: name not in {".", "..", "**"}
 )

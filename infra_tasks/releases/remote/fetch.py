@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from shutil import copyfile
 from typing import TYPE_CHECKING
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from infra_tasks.model.fleet import Fleet
     from infra_tasks.settings import Home
-
-COPIED = 0o644
 
 
 def fetch_files(
@@ -46,5 +45,12 @@ def _copy(there: Path, paths: Sequence[str], into: Path) -> None:
             target = into / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.unlink(missing_ok=True)
-            if not clone(os.fspath(there / path), os.fspath(target), COPIED):
+            mode = _mode(there / path)
+            if not clone(os.fspath(there / path), os.fspath(target), mode):
                 copyfile(there / path, target, follow_symlinks=False)
+                target.chmod(mode)
+
+
+def _mode(path: Path) -> int:
+    """Return the mode of a copy: what may be run may be run here as well, and its owner may replace it."""
+    return stat.S_IMODE(path.lstat().st_mode) & 0o777 | 0o600

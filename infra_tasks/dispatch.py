@@ -8,7 +8,6 @@ it takes the run.
 from __future__ import annotations
 
 import logging
-import secrets
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -157,7 +156,9 @@ class _Turn:
         self._me = me
         self._ledger = ledger
         self._run_id = run_id
-        self._dispatch = secrets.token_hex(8)
+        # The same for every control of this node, of which only one can live: what one dies with in hand, the next one
+        # goes on with at once.
+        self._dispatch = me.uuid
         self._over = Event()
         self._renewer = Thread(target=self._renew, daemon=True)
 

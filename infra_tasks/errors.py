@@ -20,6 +20,7 @@ InfraError                  a person can do something about it; the message says
       NotAsSent             a file arrived with another content than was asked for
     ReleaseBusy             somebody else works on it, and waiting for that was not wanted
     SetupFailed             the project's setup command failed
+    BaseLost                a node has no longer the manifest that another one was told by its difference from
     HostKeyRefused          the host key of a node is unknown, or is not the one that was accepted
     NodeUnreachable         a node cannot be reached over ssh, or does not answer there
       TransferBroken        a transfer was cut off in the middle
@@ -138,6 +139,10 @@ class SetupFailed(ReleaseError):
 
 class NotAsSent(ReleaseDamaged):
     """A file arrived with another content than was asked for: it was edited meanwhile, or changed on the way."""
+
+
+class BaseLost(ReleaseError):
+    """A node has no longer the manifest that another one was told by its difference from: tell it whole."""
 
 
 class HostKeyRefused(ReleaseError):

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 NEAR, FAR = "n1", "n2"
 
 
-def found_node(root: Path, name: str, **others: str) -> Home:
-    """Make a folder of a node as it is after its first start; `others` are where the other nodes are reached."""
+def found_node(root: Path, name: str, **others: dict[str, str]) -> Home:
+    """Make a folder of a node as it is after its first start; `others` are its entries of other nodes."""
     root.mkdir(parents=True, exist_ok=True)
     home = Home(root)
     home.node_json.write_text(json.dumps({"name": name, "uuid": f"uuid-of-{name}"}))
     nodes = {name: {"ssh": "local", "root": str(root)}}
-    nodes |= {other: dict(zip(("ssh", "root"), where.split(" "), strict=True)) for other, where in others.items()}
+    nodes |= others
     home.nodes_json.write_text(json.dumps({"fleet": "far", "nodes": nodes}))
     write_launcher(home)
     return home
@@ -50,6 +50,7 @@ class FarNode:
     yard: Yard
     root: Path
     server: SshServer
+    called: str = ""  # its root as nodes.json has it, if that is not the whole path
     lines: Lines = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,7 +60,7 @@ class FarNode:
     def calls_from(self, yard: Yard) -> None:
         """Have this yard be the near node, n1, whose calls are admitted here."""
         self.yard = yard
-        found_node(yard.home.root, NEAR, **{FAR: f"{self.server.address} {self.root}"})
+        found_node(yard.home.root, NEAR, **{FAR: {"ssh": self.server.address, "root": self.peer.root}})
         self.server.admit(yard.home.root)
         self.lines = Lines(yard.home)
 
@@ -84,7 +85,7 @@ class FarNode:
 
     @property
     def peer(self) -> Peer:
-        return Peer(FAR, SshAddress(user(), self.server.host, self.server.port), str(self.root))
+        return Peer(FAR, SshAddress(user(), self.server.host, self.server.port), self.called or str(self.root))
 
     @property
     def shelf(self) -> Path:
@@ -125,6 +126,4 @@ class FarNode:
     def close(self) -> None:
         self.lines.close()
         self.server.cut()
-        shutil.rmtree(
-            self.lines.files.client_config().parent, ignore_errors=True
-        )
+        shutil.rmtree(self.lines.files.client_config().parent, ignore_errors=True)

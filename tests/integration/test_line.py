@@ -121,6 +121,22 @@ def test_a_node_of_another_protocol_is_said(lines, server, far):
         pass
 
 
+def test_odd_signs_in_the_name_of_this_nodes_folder_are_no_signs_to_ssh(tmp_path, server, far):
+    from infra_tasks.releases.remote import rsync
+
+    home = Home(tmp_path / 'a "b" 100% [x] \\')
+    server.admit(home.root)
+    lines = Lines(home)
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "a").write_text("a")
+    with lines.to(peer(server, far)) as line:
+        carry = rsync.Carry(line.peer, source, str(far.root), ["a"], 1)
+        rsync.run(rsync.push_line(carry, lines.files.client_config()), carry)
+    lines.close()
+    assert (far.root / "a").read_text() == "a"
+
+
 def test_a_porter_that_chatters_is_not_believed(lines, server, far):
     (far.root / "bin" / "porter").write_text("#!/bin/sh\necho Welcome to this machine\ncat >/dev/null\n")
     with pytest.raises(NodeUnreachable, match="Welcome to this machine"), lines.to(peer(server, far)):
@@ -137,8 +153,8 @@ def test_nobody_at_the_port_is_said_and_not_asked_again_at_once(lines, server, f
 
 
 def test_silence_has_an_end(lines, server, far, monkeypatch):
-    monkeypatch.setattr(line_module, "SILENCE_S", 1.0)
     with lines.to(peer(server, far)) as line:
+        monkeypatch.setattr(line_module, "SILENCE_S", 1.0)
         server.freeze()
         try:
             with pytest.raises(NodeUnreachable, match="said nothing"):

@@ -30,7 +30,7 @@ def test_the_far_folder_is_entered_never_named_as_a_remote_path():
     line = rsync.push_line(carry(), CONFIG)
     assert line[-2:] == ["/src/it's/", "ann@mac-2:."]
     assert "--rsync-path=cd '/srv/in fra/tree' && rsync" in line
-    assert line[line.index("-e") + 1] == "ssh -F /tmp/infra-1-x/config -p 2222"
+    assert line[line.index("-e") + 1] == "ssh -F /tmp/infra-1-x/config -p 2222 -o HostKeyAlias=[mac-2]:2222"
 
 
 def test_fetching_turns_the_two_ends_round():

@@ -116,7 +116,11 @@ class Line:
             try:
                 message = decode(line)
             except ValueError as error:
-                raise self._gone(f"it says what is not understood: {line[:200]!r}") from error
+                said = line[:200].decode(errors="replace").strip()
+                raise self._gone(
+                    f"it says {said!r}: something there prints when a shell starts; have ~/.bashrc, ~/.zshenv and the "
+                    "like print only for people, rsync cannot bear it either"
+                ) from error
             if "alive" not in message:
                 return message
 

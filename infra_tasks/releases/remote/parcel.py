@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import ReleaseError
+from infra_tasks.errors import BaseLost, ReleaseError
 from infra_tasks.model.manifest import Manifest, entries_of, rows_of
 from infra_tasks.releases.snapshot import recall
 from infra_tasks.releases.supply import BASES, by_last_use
@@ -39,12 +39,12 @@ def _difference(base: Manifest, manifest: Manifest) -> Message:
 
 
 def unpack(shelf: Shelf, message: Message, digest: str) -> Manifest:
-    """Return the manifest that was sent. Raises ReleaseError if it is not the one with this digest."""
+    """Return the manifest that was sent. Raises BaseLost, and ReleaseError if it is not the one with this digest."""
     told = entries_of(message["rows"])
     if "base" in message:
         base = recall(shelf, message["base"])
         if base is None:
-            raise ReleaseError(f"the manifest of the release {message['base'][:12]} was lost here; try again")
+            raise BaseLost(f"the manifest of the release {message['base'][:12]} was lost here; try again")
         gone = set(message["gone"])
         manifest = Manifest.of([*(entry for entry in base.entries if entry.path not in gone), *told])
     else:

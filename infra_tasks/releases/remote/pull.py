@@ -56,6 +56,7 @@ class PullCarrier:
                 with line.breathing():
                     rsync.run(rsync.pull_line(carry, self._lines().files.client_config()), carry)
             except ReleaseError as error:
+                rsync.drop_halves(carry)
                 self._next(line.peer, error)
             else:
                 self.fetched_from = line.peer.name

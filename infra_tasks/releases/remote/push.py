@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import NotAsSent, ReleaseError, SourceChanging, SourceUnreadable
+from infra_tasks.errors import BaseLost, NotAsSent, ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.releases.layout import Brought
 from infra_tasks.releases.remote import parcel, rsync
 from infra_tasks.releases.remote.rsync import Carry
@@ -63,15 +64,14 @@ def push(
         return Pushed(held=True)
     whole = manifest()
     sending = _Sending(line, files, whole, tree, progress)
+    asked = partial(
+        line.ask, "ensure", bring=sending.bring, project=shelf.project, digest=digest, patience_s=patience_s
+    )
     try:
-        done = line.ask(
-            "ensure",
-            bring=sending.bring,
-            project=shelf.project,
-            digest=digest,
-            manifest=parcel.pack(shelf, whole, looked["bases"]),
-            patience_s=patience_s,
-        )
+        try:
+            done = asked(manifest=parcel.pack(shelf, whole, looked["bases"]))
+        except BaseLost:  # pruned there since it looked
+            done = asked(manifest=parcel.pack(shelf, whole, []))
     except NotAsSent as error:
         raise SourceChanging(f"{error}; it was edited while it was sent") from error
     brought = done["brought"]

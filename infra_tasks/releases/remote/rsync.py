@@ -41,6 +41,7 @@ ENDS_WITHIN_S = 10.0
 SHOWN_LINES = 6
 _LINE_BREAK = re.compile(r"[\r\n]")
 _ITEM = re.compile(rb"^[<>c]f\S* (.*)$")
+_HALF = re.compile(r"\.(.+)\.[A-Za-z0-9]{6,12}", re.DOTALL)
 _OCTAL = re.compile(rb"\\#([0-7]{3})")
 
 
@@ -145,6 +146,19 @@ def _listen(lines: IO[bytes], sent: Callable[[str], None]) -> None:
         item = _ITEM.match(line.rstrip(b"\n"))
         if item:
             sent(os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), item[1])).removeprefix("./"))
+
+
+def drop_halves(carry: Carry) -> None:
+    """Remove what a killed rsync left in our tree of files that were asked for: `.name.XXXXXX`."""
+    asked: dict[str, set[str]] = {}
+    for path in carry.paths:
+        folder, _, name = path.rpartition("/")
+        asked.setdefault(folder, set()).add(name)
+    for folder, wanted in asked.items():
+        with contextlib.suppress(FileNotFoundError), os.scandir(carry.here / folder) as found:
+            halves = [item.path for item in found if (like := _HALF.fullmatch(item.name)) and like[1] in wanted]
+        for half in halves:
+            os.unlink(half)  # noqa: PTH108
 
 
 def meaning(code: int | None, words: str, carry: Carry) -> ReleaseError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,7 +92,7 @@ class SshFiles:
             known_hosts=_literal(self.known_hosts),
             sockets=sockets,
             accepted=self.accepted_mark(),
-            include=_literal(self.own_config or Path("~/.ssh/config").expanduser()),
+            include=_glob(self.own_config or Path("~/.ssh/config").expanduser()),
         ).encode()
         if sidecar.read(path) != text:
             sidecar.write(path, text)
@@ -99,8 +100,13 @@ class SshFiles:
 
 
 def _literal(path: Path) -> str:
-    """Return a path in which ssh finds nothing to replace."""
-    return os.fspath(path).replace("%", "%%")
+    """Return a path for between quotes in which ssh finds nothing to replace."""
+    return os.fspath(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+
+
+def _glob(path: Path) -> str:
+    """Return a path for Include, which knows no %% before OpenSSH 9.9, and takes every path for a pattern."""
+    return re.sub(r'[%*?"\[\]\\]', "?", os.fspath(path))
 
 
 def _short_folder(of: Path) -> Path:

@@ -173,6 +173,30 @@ def test_a_caller_killed_half_way_leaves_nothing_that_counts_though_its_rsync_go
         assert_is_what_its_name_says(far, name)
 
 
+def test_an_rsync_whose_builder_died_never_writes_into_the_tree_of_the_next(far, rsync, server, tmp_path):
+    far.yard.put("big", os.urandom(BIG))
+    taken = far.yard.snapshot()
+    twin = Yard(tmp_path / "twin")
+    shutil.copytree(far.yard.code, twin.code, symlinks=True)
+    rsync.does(f"if mkdir {tmp_path}/held; then while [ ! -e {tmp_path}/go ]; do sleep 0.02; done; fi")
+    orphaned = pushing(far, rsync)
+    try:
+        eventually((tmp_path / "held").exists, 60, "the first rsync is about to start")
+        kill_all(far.server.commands("porter"))
+        far.yard.write(a="0ne", sub__b="2wo")  # what it would bring now is not what was asked for
+        far.calls_from(twin)
+        rsync.slow(SLOW_KIB_PER_S)
+        with ThreadPoolExecutor(1) as pool:
+            second = pool.submit(far.push, twin.snapshot())
+            eventually(lambda: arriving(far) or second.done(), 60, "the second is half way")
+            (tmp_path / "go").touch()
+            assert second.result(60).brought
+        assert_is_what_its_name_says(far, taken.digest)
+    finally:
+        orphaned.kill()
+        orphaned.communicate()
+
+
 def test_a_node_whose_rsync_dies_while_it_fetches_goes_on_with_the_next_that_holds_it(far, rsync, server, tmp_path):
     far.yard.put("big", os.urandom(BIG))
     taken = far.yard.snapshot()

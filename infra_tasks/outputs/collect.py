@@ -114,7 +114,7 @@ def collect(attempt: Attempt, patterns: Sequence[str], roots: Sequence[Root], no
         if work.tries() >= MAX_TRIES:
             return _refused(attempt, said, f"nobody could finish collecting them in {MAX_TRIES} tries")
         work.note_try()
-        listed = {**said, **_collect(attempt, find(roots, Patterns(patterns)), work)}
+        listed = {**said, **_collect(attempt, find(roots, Patterns(patterns), work.beat), work)}
         write_json(attempt.path, LIST, listed, durable=True)
     except OSError as error:
         return _refused(attempt, said, f"they could not be collected: {error.strerror or error}")

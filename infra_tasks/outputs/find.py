@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from infra_tasks.releases.reading import CHUNK_BYTES, open_to_read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from infra_tasks.model.patterns import Patterns, Places
 
@@ -54,13 +54,16 @@ class Finding(NamedTuple):
     too_many: bool
 
 
-def find(roots: Sequence[Root], patterns: Patterns) -> Finding:
-    """Look through the folders. Of two files with the same path the one in the earlier folder is taken."""
+def find(roots: Sequence[Root], patterns: Patterns, beat: Callable[[], object] = lambda: None) -> Finding:
+    """Look through the folders. Of two files with the same path the one in the earlier folder is taken.
+
+    `beat` is called with every folder that was listed, and every piece that was read.
+    """
     files: dict[str, Found] = {}
     left_out: list[LeftOut] = []
     brought: set[int] = set()
     for root in roots:
-        for seen, meant in _walk(root, patterns):
+        for seen, meant in _walk(root, patterns, beat):
             if isinstance(seen, LeftOut):
                 left_out.append(seen)
                 continue
@@ -75,13 +78,14 @@ def _missing(patterns: Patterns, brought: set[int]) -> list[str]:
     return [text for at, text in enumerate(patterns.texts) if at not in brought]
 
 
-def _walk(root: Root, patterns: Patterns) -> Iterator[tuple[Found | LeftOut, list[int]]]:
+def _walk(root: Root, patterns: Patterns, beat: Callable[[], object]) -> Iterator[tuple[Found | LeftOut, list[int]]]:
     """Yield what is meant, in the order of names, and by which patterns."""
     if os.path.islink(root.path):  # the command put it there
         yield LeftOut(".", f"the folder itself is a link: {NOT_FOLLOWED}"), []
         return
     waiting: list[tuple[str, Places]] = [("", patterns.begin())]
     while waiting:
+        beat()
         folder, places = waiting.pop()
         try:
             with os.scandir(os.path.join(root.path, folder)) as listed:
@@ -98,13 +102,15 @@ def _walk(root: Root, patterns: Patterns) -> Iterator[tuple[Found | LeftOut, lis
             if item.is_dir(follow_symlinks=False):
                 below.append((path, next_places))
                 continue
-            seen = _seen(root, path, item, is_meant=bool(meant := patterns.meant(next_places)))
+            seen = _seen(root, path, item, beat, is_meant=bool(meant := patterns.meant(next_places)))
             if seen is not None:
                 yield seen, meant
         waiting += reversed(below)
 
 
-def _seen(root: Root, path: str, item: os.DirEntry[str], *, is_meant: bool) -> Found | LeftOut | None:
+def _seen(
+    root: Root, path: str, item: os.DirEntry[str], beat: Callable[[], object], *, is_meant: bool
+) -> Found | LeftOut | None:
     """Judge what is no folder; None when it is not meant, or was there before the run."""
     if item.is_symlink():
         return _seen_link(root, path, item, is_meant=is_meant)
@@ -116,7 +122,7 @@ def _seen(root: Root, path: str, item: os.DirEntry[str], *, is_meant: bool) -> F
         return LeftOut(path, f"cannot be looked at: {error.strerror}")
     if not stat.S_ISREG(state.st_mode):
         return LeftOut(path, f"is {_kind(state.st_mode)}, no file")
-    if root.base and _is_same(item.path, os.path.join(root.base, path), state):
+    if root.base and _is_same(item.path, os.path.join(root.base, path), state, beat):
         return None
     return Found(path, item.path, state.st_nlink == 1)
 
@@ -147,16 +153,16 @@ def _leads_as_before(link: str, before: str) -> bool:
         return False
 
 
-def _is_same(path: str, before: str, state: os.stat_result) -> bool:
+def _is_same(path: str, before: str, state: os.stat_result, beat: Callable[[], object]) -> bool:
     """Say whether a file holds what it held before the run; when that is not known any more, it does not."""
     try:
         old = os.lstat(before)
-        return stat.S_ISREG(old.st_mode) and old.st_size == state.st_size and _same_bytes(path, before)
+        return stat.S_ISREG(old.st_mode) and old.st_size == state.st_size and _same_bytes(path, before, beat)
     except OSError:
         return False
 
 
-def _same_bytes(one: str, other: str) -> bool:
+def _same_bytes(one: str, other: str, beat: Callable[[], object]) -> bool:
     fds: list[int] = []
     try:
         for path in (one, other):
@@ -164,6 +170,7 @@ def _same_bytes(one: str, other: str) -> bool:
         while (piece := os.read(fds[0], CHUNK_BYTES)) == os.read(fds[1], CHUNK_BYTES):
             if not piece:
                 return True
+            beat()
         return False
     finally:
         for fd in fds:

@@ -59,14 +59,15 @@ class Reading:
 
     def content(self, path: str) -> tuple[int, str]:
         """Return inode and sha256 of a file; "" for what cannot be read as a file. Raises NotWanted."""
+        inode = 0
         try:
             seen = os.lstat(path)
-            state = (seen.st_ino, seen.st_size, seen.st_mtime_ns)
+            inode, state = seen.st_ino, (seen.st_ino, seen.st_size, seen.st_mtime_ns)
             if state not in self._read:
                 self._read[state] = self._through(path)
-            return seen.st_ino, self._read[state]
+            return inode, self._read[state]
         except OSError:
-            return 0, ""
+            return inode, ""  # what was known of it is forgotten: nobody believes it any more
 
     def _through(self, path: str) -> str:
         fd = open_to_read(path)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
@@ -64,7 +65,7 @@ class LocalCarrier:
                     raise SourceUnreadable(f"the source {self._root} is not there any more") from error
                 if error.filename != path:
                     raise
-                if cannot_give(error):
+                if cannot_give(error) and error.errno != errno.EIO:
                     raise _changed(self._root, entry) from error
                 raise SourceUnreadable(f"{entry.path!r} in {self._root} cannot be read: {error.strerror}") from error
             if not same:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 from infra_tasks.errors import ReleaseBusy, ReleaseDamaged, ReleaseError
 from infra_tasks.model.manifest import Entry, Manifest, by_path
 from infra_tasks.releases import known, sidecar
+from infra_tasks.releases.copying import cannot_give
 from infra_tasks.releases.layout import SEALED_FOLDER, Release
 from infra_tasks.releases.locks import AT_ONCE, EXCLUSIVE, held, held_while
 from infra_tasks.releases.mend import mend
-from infra_tasks.releases.reading import Changing, hash_file
+from infra_tasks.releases.reading import hash_file
 from infra_tasks.releases.setup_record import products
 from infra_tasks.releases.snapshot import recall
 from infra_tasks.releases.supply import sealed
@@ -152,8 +153,10 @@ def _untouched(shelf: Shelf, digest: str) -> bool:
 def _reads_as(path: str, row: Row, sha256: str) -> bool:
     try:
         found, after = hash_file(path)
-    except (Changing, FileNotFoundError):
-        return False
+    except OSError as error:
+        if cannot_give(error):
+            return False
+        raise
     return found == sha256 and (after.st_ino, after.st_ctime_ns) == (row.inode, row.ctime_ns)
 
 

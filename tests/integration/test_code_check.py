@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from infra_tasks.ledger import Ledger
 from infra_tasks.ledger.scripts import Scripts
 from infra_tasks.model.setup_rules import SetupRules
 from infra_tasks.node import this_node
-from infra_tasks.releases import known
+from infra_tasks.releases import content, copying, known, reading
 from infra_tasks.releases.held import in_use, standing
 from infra_tasks.releases.layout import Shelf, Source
 from infra_tasks.releases.locks import held
@@ -174,6 +175,29 @@ def test_damage_that_no_stat_shows_is_found_and_mended(site: Site):
     assert again.said == "found right"
 
 
+def test_a_file_the_disk_cannot_read_any_more_is_found_and_mended(site: Site, monkeypatch: pytest.MonkeyPatch):
+    made = site.releases(2)
+    releases_before = {digest: tree(site.yard.shelf / digest) for digest in made}
+    lost = (site.yard.shelf / made[1] / "sub/b").stat().st_ino
+    real = reading.open_to_read
+
+    def opens(path: str) -> int:
+        fd = real(path)
+        if os.fstat(fd).st_ino == lost:
+            os.close(fd)
+            raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+        return fd
+
+    with monkeypatch.context() as patched:
+        for module in (reading, content, copying):
+            patched.setattr(module, "open_to_read", opens)
+        [entry] = site.check.run() or []
+        assert (entry.said, entry.error) == ("mended", None)
+        [again] = site.check.run() or []
+        assert again.said == "found right"
+    assert {digest: tree(site.yard.shelf / digest) for digest in made} == releases_before
+
+
 def test_damage_in_what_releases_share_is_mended_in_each(site: Site):
     made = site.releases(3)
     first = site.yard.shelf / made[0] / "sub/b"
@@ -188,8 +212,6 @@ def test_damage_in_what_releases_share_is_mended_in_each(site: Site):
 
 
 def test_each_inode_is_read_once(site: Site, monkeypatch: pytest.MonkeyPatch):
-    from infra_tasks.releases import content
-
     made = site.releases(3)
     if (site.yard.shelf / made[0] / "sub/b").stat().st_nlink == 1:
         pytest.skip("this disk clones: nothing is shared")
@@ -262,8 +284,6 @@ def test_a_run_that_starts_after_a_check_found_its_release_damaged_and_in_use_ha
 def test_one_that_is_damaged_while_somebody_builds_or_sets_it_up_is_left_to_the_next_check(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ):
-    from infra_tasks.releases import content
-
     monkeypatch.setattr(content, "BUSY_PATIENCE_S", 0.0)
     release = site.yard.ensure()
     with held(release.shelf.work(release.digest)):

@@ -293,6 +293,17 @@ def killed_half_way(attempt: Attempt, at: int) -> None:
         process.send_signal(signal.SIGKILL)
 
 
+def test_who_looks_for_outputs_shows_that_it_lives(attempt: Attempt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = tmp_path / "release"
+    for folder in (attempt.folder / "private", before):
+        write(folder, large=b"x" * (3 << 20))
+    beats: list[int] = []
+    monkeypatch.setattr(AtWork, "beat", lambda _: beats.append(1))
+    roots = [Root(os.fspath(attempt.folder / "private"), os.fspath(before))]
+    assert gathered(attempt, "**", roots=roots)["files"] == []
+    assert len(beats) >= 5  # to begin with, for the folder, for each MiB of what is compared
+
+
 def test_who_is_killed_half_way_leaves_nothing_that_counts_and_the_next_one_does_it_all(attempt: Attempt):
     for number in range(20):
         write(attempt.scratch, **{f"f{number:02}": str(number)})

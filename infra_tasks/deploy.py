@@ -125,7 +125,10 @@ class _Way:
         taken = releases.snapshot(self.me.home, self.project, source)
         if self.node == self.me.name:
             return at_home(self.me, self.project, taken.digest, source)
-        return self._sent(taken.digest, lambda: taken.manifest, source.path)
+        sent = self._sent(taken.digest, lambda: taken.manifest, source.path)
+        if sent.said == "busy":  # who is at it may fail; then it must be somewhere, whatever the source is by then
+            at_home(self.me, self.project, taken.digest, source)
+        return sent
 
     def given(self, digest: str, ledger: Ledger | None) -> Deployed:
         """Have it here first, from wherever it is; then send it from our immutable copy."""

@@ -41,7 +41,8 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
     with said_of(f"the release {manifest.digest[:12]} cannot be built", shelf.releases):
         shelf.releases.mkdir(parents=True, exist_ok=True)
         _refuse_twins(shelf.releases, manifest)
-        remove_tree(shelf, tree)
+        for left in shelf.half_built(manifest.digest):
+            remove_tree(shelf, left)
         try:
             made = Building(shelf, manifest.entries, tree, manifest.digest)
             with ThreadPoolExecutor(1) as beside:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -78,8 +79,15 @@ class Shelf:
         return self.releases / digest
 
     def building(self, digest: str) -> Path:
-        """Return where a release grows before it gets its name. Belongs to the holder of `work`."""
-        return self.releases / f".building-{digest}"
+        """Return where a release grows before it gets its name: another place for each try.
+
+        An rsync whose builder died may still be about to enter its tree, and must not find that of the next builder.
+        """
+        return self.releases / f".building-{digest}-{secrets.token_hex(4)}"
+
+    def half_built(self, digest: str) -> list[Path]:
+        """Return the trees of tries that died. They belong to the holder of `work`."""
+        return list(self.releases.glob(f".building-{digest}*"))
 
     def removing(self, digest: str) -> Path:
         """Return where a release goes before it is deleted. Belongs to the holder of `work`."""

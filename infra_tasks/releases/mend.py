@@ -57,12 +57,13 @@ def mend(
 def stage(
     shelf: Shelf, digest: str, entries: Sequence[Entry], carrier: Carrier | None, own: Path | None = None
 ) -> Building:
-    """Bring single files of a release into the folder it was once built in. The caller holds its work lock.
+    """Bring single files of a release into a folder of their own. The caller holds its work lock.
 
     With `own`, a file there that only has the wrong mode gives its content.
     """
+    for left in shelf.half_built(digest):
+        remove_tree(shelf, left)
     place = shelf.building(digest)
-    remove_tree(shelf, place)
     try:
         staged = Building(shelf, entries, place, digest)
         if own is not None:

@@ -109,7 +109,7 @@ def sweep_leftovers(shelf: Shelf) -> None:
     """Remove what builders and prunes left that died half way: nobody holds its work lock."""
     for item in list(shelf.releases.iterdir()) if shelf.releases.is_dir() else []:
         mark = next((mark for mark in _MARKS if item.name.startswith(mark)), None)
-        digest = item.name[len(mark) :] if mark else ""
+        digest = item.name[len(mark) :].partition("-")[0] if mark else ""
         if DIGEST.fullmatch(digest):
             with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
                 if work is not None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import infra_tasks
 from infra_tasks import settings
-from infra_tasks.errors import BadInput, InfraError, NodeUnreachable, ReleaseError
+from infra_tasks.errors import BadInput, InfraError, ReleaseError
 from infra_tasks.releases.ensure import ensure_release, hold, is_held
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.prune import prune_node
@@ -38,7 +38,7 @@ READ_BYTES = 1 << 18
 
 
 class Ended(Exception):
-    """The caller hung up."""
+    """The caller hung up, or is out of step: nothing it says can be relied on any more."""
 
 
 class Wire:
@@ -85,9 +85,12 @@ class Caller:
         try:
             answer = self._wire.hear(SILENCE_S)
         except TimeoutError as error:
-            raise NodeUnreachable(f"who was to bring {len(entries)} files said nothing for {SILENCE_S:g} s") from error
+            # What it says later would be taken for a request.
+            raise Ended(f"who was to bring {len(entries)} files said nothing for {SILENCE_S:g} s") from error
         if "failed" in answer:
             raise error_of(answer["failed"])
+        if "brought" not in answer:
+            raise Ended(f"an answer was expected, not {sorted(answer)}")
         return ()
 
 
@@ -108,7 +111,9 @@ class Porter:
             return
 
     def _answer(self, request: Message) -> None:
-        do = getattr(self, f"do_{request.pop('do', '')}", None)
+        if "do" not in request:
+            raise Ended(f"a request was expected, not {sorted(request)}")
+        do = getattr(self, f"do_{request.pop('do')}", None)
         try:
             if do is None:
                 raise ReleaseError("a request that is not understood here: bring both nodes to one version")

@@ -7,27 +7,23 @@ What cannot be fetched now is tried again, less and less often, until the other 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
+import secrets
 import time
 from contextlib import suppress
+from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
-from infra_tasks.errors import FleetUnreachable, InfraError, NotAsSent, ReleaseError
+from infra_tasks.errors import FleetUnreachable, InfraError
 from infra_tasks.ledger.bringing import COMING, FAILED, HERE
-from infra_tasks.model.manifest import is_outside
-from infra_tasks.outputs import shelf
-from infra_tasks.outputs.collect import FOLDER, LIST
-from infra_tasks.releases.reading import hash_file
-from infra_tasks.releases.trouble import said_of
+from infra_tasks.outputs.arrive import Arrival
 from infra_tasks.runner.attempt import read_json, write_json
 from infra_tasks.submit import is_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from infra_tasks.ledger import Ledger
@@ -40,8 +36,6 @@ FIRST_PAUSE_S = 5.0
 LONGEST_PAUSE_S = 600.0
 DAY_S = 86400.0
 TELL_EVERY_S = 2.0
-# A disk with less room than this is as good as full.
-LOW_BYTES = 64 * 1024 * 1024
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +100,7 @@ def wanted(home: Home) -> list[tuple[float, Want]]:
     for path in home.fetch.iterdir() if home.fetch.is_dir() else ():
         run, at, number = path.name.rpartition("@")
         said = read_json(os.fspath(path))
-        if at and number.isdigit() and not path.name.startswith(".") and said:
+        if at and number.isdigit() and not path.name.startswith(".") and said and "node" in said:
             with suppress(FileNotFoundError):
                 found.append((path.stat().st_mtime, Want(str(said["node"]), int(number), run)))
     return sorted(found)
@@ -120,6 +114,7 @@ class Fetcher:
         self._ledger = ledger
         self._carry = carry
         self._later: dict[str, tuple[float, float]] = {}
+        self._who = secrets.token_hex(4)
 
     def run(self, over: Event | None = None) -> None:
         """Fetch for ever, or until it is over."""
@@ -156,108 +151,62 @@ class Fetcher:
             return True
         return False
 
+    def _arrival(self, me: ThisNode, one: Want) -> Arrival:
+        return Arrival(me.home, one.run, one.attempt, self._who)
+
     def _strike_off(self, me: ThisNode, one: Want) -> None:
-        shutil.rmtree(shelf.building(me.home, one.run, one.attempt), ignore_errors=True)
+        self._arrival(me, one).drop()
         (me.home.fetch / one.name).unlink(missing_ok=True)
 
     def _fetched(self, me: ThisNode, one: Want) -> bool:
+        arrival, bring = self._arrival(me, one), partial(self._carry, me.home, me.fleet, one.node)
         try:
-            with _Progress(self._ledger, one, shelf.building(me.home, one.run, one.attempt)) as progress:
-                place = _fetch(me, one, self._carry, progress)
+            with _Progress(self._ledger, one, arrival, lambda: self._in_line(me, one)) as progress:
+                place = arrival.fetch(bring, progress.checking)
         except (InfraError, OSError, ValueError, KeyError, TypeError) as error:
             log.warning("outputs of run %s attempt %d: %s; tried again", one.run, one.attempt, error)
-            self._make_room(me, one)
+            arrival.make_room()
             self._say(one, FAILED, error=str(error))
             return False
         log.info("outputs of run %s attempt %d came from %s", one.run, one.attempt, one.node)
         self._say(one, HERE, folder=os.fspath(place))
         return True
 
-    def _make_room(self, me: ThisNode, one: Want) -> None:
-        """What came is kept for the next try, unless that is what fills the disk."""
-        if shutil.disk_usage(me.home.root).free < LOW_BYTES:
-            shutil.rmtree(shelf.building(me.home, one.run, one.attempt), ignore_errors=True)
+    def _in_line(self, me: ThisNode, one: Want) -> list[Want]:
+        """Return whose turn comes when this one is here."""
+        return [other for _, other in wanted(me.home) if other != one and other.name not in self._later]
 
     def _say(self, one: Want, said: str, **more: Any) -> None:
         with suppress(FleetUnreachable):  # whoever waits for this stops waiting by itself
             self._ledger.bringing.note(one.run, one.attempt, said, **more)
 
 
-def _fetch(me: ThisNode, one: Want, carry: Carrier, progress: _Progress) -> Path:
-    """Bring list and files, check every one, give them their place. What a fetch before this one brought is kept."""
-    if shelf.is_there(me.home, one.run, one.attempt):
-        return shelf.folder_of(me.home, one.run)
-    there, into = f"runs/{one.run}/{one.attempt}", shelf.building(me.home, one.run, one.attempt)
-    with said_of("outputs cannot be put here", into):
-        (into / FOLDER).mkdir(parents=True, exist_ok=True)
-    carry(me.home, me.fleet, one.node, there, [LIST], into)
-    listed = json.loads((into / LIST).read_bytes())
-    files = {str(file["path"]): file for file in listed["files"]}
-    if any(is_outside(path) for path in files) or int(listed["attempt"]) != one.attempt:
-        raise NotAsSent(f"the list of outputs on {one.node} is not that of run {one.run} attempt {one.attempt}")
-    _drop_others(into / FOLDER, files.keys())
-    missing = _wrong(files.values(), into / FOLDER)
-    if missing:
-        size_bytes = sum(files[path]["size_bytes"] for path in missing)
-        free_bytes = shutil.disk_usage(into).free
-        if size_bytes + LOW_BYTES > free_bytes:
-            raise ReleaseError(
-                f"outputs need {size_bytes} bytes, and {free_bytes} are free on {me.name}: make room there"
-            )
-        carry(me.home, me.fleet, one.node, f"{there}/{FOLDER}", missing, into / FOLDER, size_bytes)
-    progress.checking_since = time.monotonic()
-    wrong = _wrong((files[path] for path in missing), into / FOLDER)
-    if wrong:
-        raise NotAsSent(f"{len(wrong)} files arrived with another content than they had on {one.node}: {wrong[0]!r}")
-    with said_of("outputs cannot be put into their place", into):
-        place = shelf.place(me.home, one.run, into / FOLDER, listed)
-    shutil.rmtree(into, ignore_errors=True)
-    return place
-
-
-def _drop_others(folder: Path, paths: Collection[str]) -> None:
-    """Remove what is in no list: a transfer that was killed leaves half a file under a name of its own."""
-    top = os.fspath(folder)
-    for where, _, names in os.walk(top):
-        for name in names:
-            path = os.path.join(where, name)  # noqa: PTH118  ten thousand of them
-            if os.path.relpath(path, top) not in paths:
-                with suppress(OSError):
-                    os.unlink(path)  # noqa: PTH108
-
-
-def _wrong(files: Iterable[dict[str, Any]], folder: Path) -> list[str]:
-    """Return the files that are not there as they should be."""
-    return [file["path"] for file in files if not _is_right(folder / file["path"], file)]
-
-
-def _is_right(path: Path, file: dict[str, Any]) -> bool:
-    try:
-        return bool(path.lstat().st_size == file["size_bytes"] and hash_file(os.fspath(path))[0] == file["sha256"])
-    except OSError:
-        return False
-
-
 class _Progress:
     """Says every two seconds how many bytes have come, or for how long they are being checked: who waits sees it go on.
 
-    A file that comes over a link that hangs is no progress; carriers have deadlines of their own.
+    Those in line behind it get on as well. A link that hangs is no progress; carriers have deadlines of their own.
     """
 
-    def __init__(self, ledger: Ledger, one: Want, folder: Path) -> None:
+    def __init__(self, ledger: Ledger, one: Want, arrival: Arrival, in_line: Callable[[], list[Want]]) -> None:
         self._ledger = ledger
         self._one = one
-        self._folder = folder
+        self._arrival = arrival
+        self._in_line = in_line
         self._over = Event()
         self._thread = Thread(target=self._run, name="progress", daemon=True)
-        self.checking_since: float | None = None
+        self._checking_since: float | None = None
+
+    def checking(self) -> None:
+        """All has come, and is read through from now on."""
+        self._checking_since = time.monotonic()
 
     def _run(self) -> None:
         while True:
-            checked_s = time.monotonic() - self.checking_since if self.checking_since else 0
-            far = {"size_bytes": _size(self._folder), "checked_s": round(checked_s)}
-            with suppress(InfraError):
-                self._ledger.bringing.note(self._one.run, self._one.attempt, COMING, **far)
+            checked_s = time.monotonic() - self._checking_since if self._checking_since else 0
+            far = {"size_bytes": self._arrival.size_bytes(), "checked_s": round(checked_s)}
+            with suppress(InfraError, OSError):
+                for one in [self._one, *self._in_line()]:
+                    self._ledger.bringing.note(one.run, one.attempt, COMING, now=self._one.name, **far)
             if self._over.wait(TELL_EVERY_S):
                 return
 
@@ -268,13 +217,3 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         self._over.set()
         self._thread.join()
-
-
-def _size(folder: Path) -> int:
-    """Return how many bytes lie in a folder, half files included."""
-    size = 0
-    for where, _, names in os.walk(folder):
-        for name in names:
-            with suppress(OSError):
-                size += os.lstat(os.path.join(where, name)).st_size  # noqa: PTH118  ten thousand of them
-    return size

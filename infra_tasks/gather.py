@@ -44,9 +44,13 @@ LOOK_AT_MOST_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a result says of the outputs; None when none were asked for, or the command never started."""
+    """What a result says of the outputs; None when none were asked for, or the command never started.
+
+    `by_others_at`: when somebody else had gathered them, who is about to report the end (wall seconds).
+    """
 
     outputs: dict[str, Any] | None = None
+    by_others_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -82,9 +86,8 @@ def gather(me: ThisNode, ledger: Ledger, token: Token, attempt: Attempt) -> Gath
     wanted = _wanted(attempt, me.name)
     if wanted is None:
         return Gathered()
-    kept = read_json(f"{attempt.path}/{DONE}")
-    if kept is not None:
-        return Gathered(kept)
+    if kept := _kept(attempt):
+        return kept
     try:
         work = AtWork.begin(attempt)
     except OSError as error:  # not even a lock has room
@@ -92,7 +95,14 @@ def gather(me: ThisNode, ledger: Ledger, token: Token, attempt: Attempt) -> Gath
     if work is None:
         return given_up(me, attempt, "who collects them stands still") if _stands_still(attempt) else None
     with work:
-        return Gathered(_gather(me, ledger, token, attempt, wanted, work))
+        return _kept(attempt) or Gathered(_gather(me, ledger, token, attempt, wanted, work))
+
+
+def _kept(attempt: Attempt) -> Gathered | None:
+    """Return what was gathered before."""
+    path = f"{attempt.path}/{DONE}"
+    kept = read_json(path)
+    return Gathered(kept, os.stat(path).st_mtime) if kept is not None else None  # noqa: PTH116
 
 
 def _stands_still(attempt: Attempt) -> bool:

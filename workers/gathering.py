@@ -7,6 +7,7 @@ it. An end is reported in any case: what cannot be gathered is reported as such.
 from __future__ import annotations
 
 import logging
+import time
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from infra_tasks.node import ThisNode
 
 MAX_FAILURES = 3
+# A worker that has gathered reports at once; what is not reported after this long, it does not report any more.
+OTHERS_REPORT_WITHIN_S = 1.0
 # Seldom more than a node has slots; most of the time they wait for another node.
 GATHERINGS_AT_ONCE = 16
 
@@ -68,5 +71,5 @@ class Gatherer:
             if self._failures[one.token] < MAX_FAILURES:
                 return
             done = given_up(self._here(), one.folder, "they could not be gathered; the agent's log says why")
-        if done is not None:
+        if done is not None and time.time() - (done.by_others_at or 0) > OTHERS_REPORT_WITHIN_S:
             self._done[one.token] = done

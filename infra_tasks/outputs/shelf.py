@@ -29,11 +29,6 @@ def folder_of(home: Home, run_id: str) -> Path:
     return home.runs / run_id / NAME
 
 
-def building(home: Home, run_id: str, attempt: int) -> Path:
-    """Return where outputs of an attempt grow while they are being fetched."""
-    return home.runs / run_id / f".{NAME}.{attempt}"
-
-
 def there(home: Home, run_id: str) -> dict[str, Any] | None:
     """Return the list of the outputs that are here: {node, attempt, files, missing, left_out, error}."""
     return read_json(os.fspath(home.runs / run_id / LIST))

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -381,8 +382,15 @@ def test_the_place_at_home_holds_the_outputs_of_the_last_attempt(attempt: Attemp
     folder = placed(home, 2, "*")
     assert {path.name: path.read_text() for path in folder.iterdir()} == {"a": "2"}
     assert (shelf.there(home, "r1") or {})["attempt"] == 2
+    third = Attempt(home.attempt("r1", 3))
+    write(third.scratch, a="3")
+    placed(home, 3, "*")
+    write(Attempt(home.attempt("r1", 1)).folder / "outputs", a="1")
     placed(home, 1)  # comes late
-    assert (folder / "a").read_text() == "2"
+    assert (folder / "a").read_text() == "3"
+    assert (shelf.there(home, "r1") or {})["attempt"] == 3
+    shutil.rmtree(attempt.folder / "outputs")
+    shutil.rmtree(third.folder)
     assert sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) == ["1", "2", "outputs"]
 
 

@@ -1,99 +1,31 @@
-"""Outputs of runs on their way home: real ledger, folders and shims; a second node's folder is a home elsewhere."""
+"""Outputs of runs on their way to a home that is the node itself: by the worker, by the agent; real shims, folders."""
 
 from __future__ import annotations
 
-import errno
-import json
 import os
 import time
-from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from outputs_rig import Rig, held
 from waiting import eventually
 
-from infra_tasks import execute, fetch, gather, live
-from infra_tasks.errors import FleetUnreachable, NodeUnreachable
-from infra_tasks.execute import Executor
-from infra_tasks.fetch import Fetcher
+from infra_tasks import execute, gather, live
+from infra_tasks.errors import FleetUnreachable
 from infra_tasks.ledger.bringing import HERE
-from infra_tasks.model.hint import FETCH_TASK, fetch_asked
-from infra_tasks.node import NodeHere
 from infra_tasks.outputs import shelf
 from infra_tasks.outputs.collect import AtWork
-from infra_tasks.releases.remote.fetch import fetch_files
 from infra_tasks.runner.attempt import Attempt
-from infra_tasks.runner.launch import Zygote
-from infra_tasks.settings import Home
-from infra_tasks.submit import submission
-from workers import gathering, keeping
-from workers.keeping import Keeper
-from workers.minding import Minder
+from workers import gathering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from redis_process import RedisProcess
 
     from infra_tasks.ledger import Ledger
-
-
-class Rig:
-    """Two nodes of a fleet: n1 carries runs out, without Celery, and n2 may be their home."""
-
-    def __init__(self, root: Path, ledger: Ledger, broker: str) -> None:
-        self.homes = {name: Home(root / name) for name in ("n1", "n2")}
-        self.home, self.other = self.homes["n1"], self.homes["n2"]
-        nodes = {
-            name: {"ssh": "local", "root": str(home.root), "slots": 8, "labels": []}
-            for name, home in self.homes.items()
-        }
-        for home in self.homes.values():
-            home.root.mkdir()
-            home.nodes_json.write_text(json.dumps({"fleet": "t", "broker": broker, "nodes": nodes}))
-        self.ledger = ledger
-        self.zygote = Zygote()
-        self.here = NodeHere(self.home)
-        self.executor = Executor(self.here.current, ledger, self.zygote)
-        self.minder = Minder(self.home, ledger, "n1")
-        self.queue = "dispatch.n2"
-        ledger.scripts.client.delete(self.queue)
-
-    def submit(self, command: str | list[str], *outputs: str, at: Home | None = None, **spec: Any) -> str:
-        said = {"command": command, "node": "n1", **({"outputs": list(outputs)} if outputs else {}), **spec}
-        return self.ledger.runs.submit(submission(said, self.here.current().fleet, home=at or self.home))
-
-    def run(self, command: str | list[str], *outputs: str, **more: Any) -> dict[str, Any]:
-        return self.executor.follow(self.submit(command, *outputs, **more)).result
-
-    def turn_of_the_agent(self) -> bool:
-        """Make one; True when nothing is left to report."""
-        entries = list(live.attempts(self.home))
-        self.minder.run_once(entries)
-        self.minder.report_ended(entries)
-        return not list(live.attempts(self.home))
-
-    def result(self, run_id: str) -> dict[str, Any]:
-        found = self.ledger.runs.get(run_id)
-        assert found is not None
-        assert found.result is not None
-        return found.result
-
-    def asked(self) -> list[tuple[str, int, str]]:
-        """Take what n2 was asked to fetch out of its queue."""
-        texts = self.ledger.scripts.client.lpop(self.queue, 100) or []
-        heads = [json.loads(text)["headers"] for text in texts]
-        assert {head["task"] for head in heads} <= {FETCH_TASK}
-        return [fetch_asked(head["id"]) for head in heads]
-
-    def fetcher(self, carry: fetch.Carrier = fetch_files) -> Fetcher:
-        return Fetcher(NodeHere(self.other).current, self.ledger, carry)
-
-    def n2_speaks(self) -> None:
-        self.ledger.claims.renew(
-            patience_s=5, node="n2", uuid="u2", boot_id="b", slots=2, labels="[]", version="0", info="{}", live=[]
-        )
 
 
 @pytest.fixture
@@ -101,10 +33,6 @@ def rig(tmp_path: Path, ledger: Ledger, redis_process: RedisProcess) -> Iterator
     made = Rig(tmp_path, ledger, redis_process.url)
     yield made
     made.zygote.close()
-
-
-def held(folder: Path | str) -> dict[str, str]:
-    return {os.path.relpath(path, folder): path.read_text() for path in Path(folder).rglob("*") if path.is_file()}
 
 
 def test_outputs_of_a_run_are_in_their_folder_and_in_its_result(rig: Rig):
@@ -305,6 +233,27 @@ def test_an_end_waits_for_no_outputs_of_other_runs(rig: Rig, monkeypatch: pytest
     assert rig.result(slow)["outputs"]["brought"] is True
 
 
+def test_the_agent_lets_a_worker_that_has_gathered_report(rig: Rig, monkeypatch: pytest.MonkeyPatch):
+    run_id = ended_and_left(rig, monkeypatch, "echo 1 > a", "a")
+    (entry,) = live.attempts(rig.home)
+    gather.gather_at_last(rig.here.current(), rig.ledger, entry.token, entry.folder)
+    done = entry.folder.folder / gather.DONE
+    soon = time.time() + 600
+    os.utime(done, (soon, soon))
+    gatherer = gathering.Gatherer(rig.here.current, rig.ledger)
+
+    def turn() -> gather.Gathered | None:
+        gatherer.keep([entry.token])
+        return gatherer.gathered(entry)
+
+    for _ in range(5):
+        assert turn() is None
+        eventually(lambda: not gatherer._threads[entry.token].is_alive(), 30, "it has looked")
+    os.utime(done, (1, 1))
+    gathered = eventually(turn, 30, "the worker must be dead")
+    assert gathered.outputs["folder"] == str(rig.home.runs / run_id / "outputs")
+
+
 def test_a_worker_that_comes_while_the_agent_gathers_waits_for_what_it_finds(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     run_id = ended_and_left(rig, monkeypatch, "echo 1 > a", "a")
     (entry,) = live.attempts(rig.home)
@@ -319,274 +268,3 @@ def test_a_worker_that_comes_while_the_agent_gathers_waits_for_what_it_finds(rig
         assert not found
     worker.join(30)
     assert found[0]["folder"] == str(rig.home.runs / run_id / "outputs")
-
-
-# A home elsewhere.
-
-
-def test_a_home_that_is_down_is_asked_and_not_waited_for(rig: Rig):
-    result = rig.run("echo hi > a", "a", at=rig.other)
-    outputs = result["outputs"]
-    assert (outputs["brought"], outputs["home"], outputs["node"]) == (False, "n2", "n1")
-    assert outputs["folder"] == str(rig.other.runs / result["id"] / "outputs")
-    assert "n2 has not fetched them" in outputs["error"]
-    assert [one["path"] for one in outputs["files"]] == ["a"]
-    assert rig.asked() == [("n1", 1, result["id"])]
-
-
-def fetched(rig: Rig, *asked: tuple[str, int, str]) -> None:
-    for one in asked:
-        fetch.want(rig.other, *one)
-    fetcher = rig.fetcher()
-    while fetcher.run_once(time.monotonic()):
-        pass
-
-
-def test_what_was_not_fetched_in_time_comes_when_the_home_is_back(rig: Rig):
-    result = rig.run("mkdir -p out; echo hi > 'out/two\nlines'", "out", at=rig.other)
-    asked = rig.asked()
-    fetched(rig, *asked, *asked)
-    assert held(result["outputs"]["folder"]) == {"out/two\nlines": "hi\n"}
-    assert (shelf.there(rig.other, result["id"]) or {})["node"] == "n1"
-    assert rig.ledger.bringing.said(result["id"], 1) == {"said": HERE, "folder": result["outputs"]["folder"]}
-    assert not list(rig.other.fetch.iterdir())
-    assert [path.name for path in (rig.other.runs / result["id"]).iterdir() if path.is_dir()] == ["outputs"]
-
-
-def test_a_run_ends_when_its_home_has_fetched_its_outputs(rig: Rig):
-    rig.n2_speaks()
-    over = Event()
-
-    def control() -> None:
-        fetcher = rig.fetcher()
-        while not over.wait(0.02):
-            for one in rig.asked():
-                fetch.want(rig.other, *one)
-            fetcher.run_once(time.monotonic())
-
-    thread = Thread(target=control)
-    thread.start()
-    try:
-        result = rig.run("echo hi > a", "a", "b", at=rig.other)
-    finally:
-        over.set()
-        thread.join()
-    outputs = result["outputs"]
-    assert (outputs["brought"], outputs["error"], outputs["missing"]) == (True, None, ["b"])
-    assert held(outputs["folder"]) == {"a": "hi\n"}
-
-
-def test_a_home_is_waited_for_while_it_gets_on_and_not_for_ever(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    rig.n2_speaks()
-    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 1.0)
-    run_id, over = rig.submit("echo hi > a", "a", at=rig.other), Event()
-
-    def gets_on() -> None:
-        for step in range(12):
-            rig.ledger.bringing.note(run_id, 1, "coming", size_bytes=step)
-            over.wait(0.25)
-
-    thread = Thread(target=gets_on)
-    thread.start()
-    began = time.monotonic()
-    outputs = rig.executor.follow(run_id).result["outputs"]
-    thread.join()
-    assert time.monotonic() - began > 3
-    assert outputs["brought"] is False
-    assert "in time" in outputs["error"]
-
-
-def test_a_cancel_ends_the_wait_for_a_home(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    rig.n2_speaks()  # and fetches nothing
-    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 60.0)
-    run_id = rig.submit("echo hi > a", "a", at=rig.other)
-    child = Thread(target=rig.executor.follow, args=(run_id,))
-    child.start()
-    eventually(rig.asked, 30, "n2 is asked, and waited for")
-    rig.ledger.runs.cancel(run_id)
-    Attempt(rig.home.attempt(run_id, 1)).order(stop="cancel", kill=False)  # what the agent does
-    child.join(20)
-    assert not child.is_alive()
-    result = rig.result(run_id)
-    assert (result["state"], result["outputs"]["brought"]) == ("SUCCESS", False)
-
-
-def test_a_fetch_that_fails_is_told_and_tried_again(rig: Rig):
-    rig.n2_speaks()
-    tries: list[str] = []
-
-    def carry(*args: Any) -> None:
-        tries.append(args[2])
-        if len(tries) < 2:
-            raise NodeUnreachable("n1 (a@b:22) cannot be reached over ssh: no route")
-        fetch_files(*args)
-
-    fetcher, over, run_id = rig.fetcher(carry), Event(), rig.submit("echo hi > a", "a", at=rig.other)
-
-    def control() -> None:
-        while not tries and not over.wait(0.02):
-            for one in rig.asked():
-                fetch.want(rig.other, *one)
-            fetcher.run_once(time.monotonic())
-
-    thread = Thread(target=control)
-    thread.start()
-    outputs = rig.executor.follow(run_id).result["outputs"]
-    over.set()
-    thread.join()
-    assert (outputs["brought"], "no route" in outputs["error"]) == (False, True)
-    assert not fetcher.run_once(time.monotonic())  # not at once
-    assert fetcher.run_once(time.monotonic() + fetch.FIRST_PAUSE_S + 1)
-    assert held(outputs["folder"]) == {"a": "hi\n"}
-
-
-def test_what_arrives_otherwise_than_it_was_made_is_not_taken(rig: Rig):
-    result = rig.run("echo hi > a; echo ho > b", "*", at=rig.other)
-    place = rig.other.runs / result["id"]
-
-    def carry(*args: Any) -> None:
-        fetch_files(*args)
-        if args[4] != ["outputs.json"]:
-            (args[5] / "b").write_text("no")
-
-    for one in rig.asked():
-        fetch.want(rig.other, *one)
-    assert rig.fetcher(carry).run_once(time.monotonic())
-    assert "another content" in rig.ledger.bringing.said(result["id"], 1)["error"]
-    assert not (place / "outputs").exists()
-    (place / ".outputs.1" / "outputs" / "a").touch()
-    carried: list[Any] = []
-
-    def watched(*args: Any) -> None:
-        carried.append(args[4])
-        fetch_files(*args)
-
-    rig.fetcher(watched).run_once(time.monotonic())
-    assert carried == [["outputs.json"], ["b"]]  # what came right is not sent again
-    assert held(place / "outputs") == {"a": "hi\n", "b": "ho\n"}
-
-
-def test_what_a_killed_transfer_left_is_no_output(rig: Rig):
-    result = rig.run("mkdir o; echo hi > o/a", "o", at=rig.other)
-    half = rig.other.runs / result["id"] / ".outputs.1" / "outputs" / "o"
-    half.mkdir(parents=True)
-    (half / ".a.Xy12ab").write_text("h")  # rsync's own name for what is on its way
-    fetched(rig, *rig.asked())
-    assert held(result["outputs"]["folder"]) == {"o/a": "hi\n"}
-
-
-def test_a_node_that_cannot_be_reached_holds_up_nobody_who_waits(rig: Rig):
-    gone = rig.run("echo 1 > a", "a", at=rig.other)
-    gone_asked = rig.asked()
-    tried: list[str] = []
-
-    def carry(*args: Any) -> None:
-        tried.append(args[3].split("/")[1])
-        if tried[-1] == gone["id"]:
-            raise NodeUnreachable("n1 (a@b:22) cannot be reached over ssh: no route")
-        fetch_files(*args)
-
-    fetcher = rig.fetcher(carry)
-    fetch.want(rig.other, *gone_asked[0])
-    assert fetcher.run_once(time.monotonic())
-    waits = rig.run("echo 2 > a", "a", at=rig.other)
-    fetch.want(rig.other, *rig.asked()[0])
-    assert fetcher.run_once(time.monotonic() + 3600)  # both are due
-    assert tried[0] == gone["id"]
-    assert set(tried[1:]) == {waits["id"]}
-
-
-@pytest.mark.parametrize("evil", ["../../evil", "/tmp/evil", "a/../../evil", ""])
-def test_a_list_that_leads_out_of_the_folder_is_refused(rig: Rig, evil: str):
-    result = rig.run("echo hi > a", "a", at=rig.other)
-    listed = rig.home.attempt(result["id"], 1) / "outputs.json"
-    said = json.loads(listed.read_text())
-    said["files"][0]["path"] = evil
-    listed.write_text(json.dumps(said))
-    fetched(rig, *rig.asked())
-    assert rig.ledger.bringing.said(result["id"], 1)["said"] == "failed"
-    assert not (rig.other.runs / result["id"] / "outputs").exists()
-
-
-def test_a_full_disk_forgets_no_outputs_that_are_wanted(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    result = rig.run("echo hi > a", "a", at=rig.other)
-
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    fetcher = rig.fetcher()
-    with monkeypatch.context() as patched:
-        patched.setattr(fetch, "write_json", full)
-        for one in rig.asked():
-            fetch.want(rig.other, *one)
-        assert not fetcher.run_once(time.monotonic())
-    assert fetcher.run_once(time.monotonic())
-    assert held(result["outputs"]["folder"]) == {"a": "hi\n"}
-    assert not fetcher.run_once(time.monotonic() + 3600)
-
-
-def test_a_program_that_comes_home_can_be_run(rig: Rig):
-    result = rig.run("echo true > a; chmod 755 a; echo x > b; chmod 400 b", "*", at=rig.other)
-    fetched(rig, *rig.asked())
-    modes = {name: (Path(result["outputs"]["folder"]) / name).stat().st_mode & 0o777 for name in ("a", "b")}
-    assert modes == {"a": 0o755, "b": 0o600}
-
-
-def test_who_asks_for_what_is_no_attempt_gets_nothing(rig: Rig):
-    fetch.want(rig.other, "n1", 1, "../../x")
-    fetch.want(rig.other, "n1", 0, "run")
-    assert fetch.wanted(rig.other) == []
-
-
-def test_what_cannot_be_fetched_any_more_is_given_up(rig: Rig):
-    fetch.want(rig.other, "n1", 1, "gone-long-ago")
-    fetcher = rig.fetcher()
-    assert fetcher.run_once(time.monotonic())
-    assert fetch.wanted(rig.other)
-    long_ago = time.time() - 8 * 86400
-    os.utime(rig.other.fetch / "gone-long-ago@1", (long_ago, long_ago))
-    assert fetcher.run_once(time.monotonic() + 3600)
-    assert not fetch.wanted(rig.other)
-
-
-def test_outputs_live_as_long_as_the_folders_of_runs(rig: Rig):
-    here = rig.run("echo hi > a", "a")["id"]
-    there = rig.run("echo hi > a", "a", at=rig.other)["id"]
-    fetched(rig, *rig.asked())
-    for home, run_id in ((rig.home, here), (rig.other, there)):
-        Keeper(home).look(keep_days=1)
-        assert (home.runs / run_id / "outputs" / "a").exists()
-        Keeper(home).look(keep_days=-1)
-        assert not (home.runs / run_id).exists()
-
-
-def test_deleting_old_runs_holds_up_no_agent(rig: Rig, monkeypatch: pytest.MonkeyPatch):
-    old, go_on = rig.home.runs / rig.run("true")["id"], Event()
-    keeper, deletes = Keeper(rig.home), keeping.shutil.rmtree
-
-    def slowly(*args: Any, **more: Any) -> None:
-        assert go_on.wait(60)
-        deletes(*args, **more)
-
-    monkeypatch.setattr(keeping.shutil, "rmtree", slowly)
-    began = time.monotonic()
-    keeper.run_once(began, keep_days=-1)
-    keeper.run_once(began + 2 * keeping.LOOK_EVERY_S, keep_days=-1)  # one at a time
-    assert time.monotonic() - began < 20
-    go_on.set()
-    eventually(lambda: not old.exists(), 30, "it is deleted")
-
-
-def test_the_home_is_where_a_run_was_submitted_or_else_where_its_source_is(rig: Rig):
-    fleet = rig.here.current().fleet
-
-    def home_of(home: Home | None, **spec: Any) -> str:
-        run_id = rig.ledger.runs.submit(submission({"command": "true", **spec}, fleet, home=home))
-        found = rig.ledger.runs.get(run_id)
-        assert found is not None
-        return found.home_node
-
-    assert home_of(rig.other, outputs=["a"]) == "n2"
-    assert home_of(rig.other) == ""
-    assert home_of(Home(rig.home.root / "nowhere"), outputs=["a"]) == ""
-    assert home_of(None, outputs=["a"]) == ""

@@ -89,7 +89,7 @@ def want(home: Home, node: str, attempt: int, run_id: str) -> None:
 
 def _note(path: Path, wanted: Want) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+    if read_json(os.fspath(path)) != {"node": wanted.node}:
         write_json(os.fspath(path.parent), path.name, {"node": wanted.node}, durable=True)
 
 
@@ -180,12 +180,12 @@ class Fetcher:
 
     def _say(self, one: Want, said: str, **more: Any) -> None:
         with suppress(FleetUnreachable):  # whoever waits for this stops waiting by itself
-            self._ledger.bringing.note(one.run, one.attempt, said, **more)
+            self._ledger.bringing.note(one.run, one.attempt, said, node=one.node, **more)
 
 
 def _fetch(me: ThisNode, one: Want, carry: Carrier, progress: _Progress) -> Path:
     """Bring list and files, check every one, give them their place. What a fetch before this one brought is kept."""
-    if shelf.is_there(me.home, one.run, one.attempt):
+    if shelf.is_there(me.home, one.run, one.attempt, one.node):
         return shelf.folder_of(me.home, one.run)
     there, into = f"runs/{one.run}/{one.attempt}", shelf.building(me.home, one.run, one.attempt)
     with said_of("outputs cannot be put here", into):
@@ -257,7 +257,7 @@ class _Progress:
             checked_s = time.monotonic() - self.checking_since if self.checking_since else 0
             far = {"size_bytes": _size(self._folder), "checked_s": round(checked_s)}
             with suppress(InfraError):
-                self._ledger.bringing.note(self._one.run, self._one.attempt, COMING, **far)
+                self._ledger.bringing.note(self._one.run, self._one.attempt, COMING, node=self._one.node, **far)
             if self._over.wait(TELL_EVERY_S):
                 return
 

@@ -83,7 +83,7 @@ def want(home: Home, node: str, attempt: int, run_id: str) -> None:
 
 def _note(path: Path, wanted: Want) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.exists():
+    if read_json(os.fspath(path)) != {"node": wanted.node}:
         write_json(os.fspath(path.parent), path.name, {"node": wanted.node}, durable=True)
 
 
@@ -152,7 +152,7 @@ class Fetcher:
         return False
 
     def _arrival(self, me: ThisNode, one: Want) -> Arrival:
-        return Arrival(me.home, one.run, one.attempt, self._who)
+        return Arrival(me.home, one.run, one.attempt, one.node, self._who)
 
     def _strike_off(self, me: ThisNode, one: Want) -> None:
         self._arrival(me, one).drop()
@@ -178,7 +178,7 @@ class Fetcher:
 
     def _say(self, one: Want, said: str, **more: Any) -> None:
         with suppress(FleetUnreachable):  # whoever waits for this stops waiting by itself
-            self._ledger.bringing.note(one.run, one.attempt, said, **more)
+            self._ledger.bringing.note(one.run, one.attempt, said, node=one.node, **more)
 
 
 class _Progress:

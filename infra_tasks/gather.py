@@ -201,7 +201,7 @@ class _Sent:
         said: dict[str, Any] = {}
         until = time.monotonic() + HOME_PATIENCE_S
         while True:
-            news = self._ledger.bringing.said(self._token.run, self._token.attempt)
+            news = self._said()
             if news.get("said") in {HERE, FAILED}:
                 return news
             if news != said:
@@ -211,6 +211,11 @@ class _Sent:
             self._work.beat()
             pause.wait(pause_s)
             pause_s = min(pause_s * 1.3, LOOK_AT_MOST_EVERY_S)
+
+    def _said(self) -> dict[str, Any]:
+        """Return what the home said of our outputs: another node may have had an attempt of the same number."""
+        said = self._ledger.bringing.said(self._token.run, self._token.attempt)
+        return said if said.get("node", self._me.name) == self._me.name else {}
 
     def _is_worth_waiting(self, said: Mapping[str, Any]) -> bool:
         """A retry needs no outputs of what went before, a node that stops has no time, a home that is down is late.

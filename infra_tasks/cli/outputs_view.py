@@ -21,7 +21,7 @@ def as_of_now(home: Home, run_id: str, attempt: int, outputs: Outputs | None) ->
         return outputs
     from infra_tasks.outputs import shelf  # noqa: PLC0415  seldom needed
 
-    if not shelf.is_there(home, run_id, attempt):
+    if not shelf.is_there(home, run_id, attempt, outputs["node"]):
         return outputs
     listed = shelf.there(home, run_id) or {}
     folder = str(shelf.folder_of(home, run_id))

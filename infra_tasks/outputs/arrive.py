@@ -39,12 +39,13 @@ class Bring(Protocol):
 
 
 class Arrival:
-    """The outputs of one attempt on their way into this node's folder. `who`: a word of this process alone."""
+    """The outputs of an attempt on `node` on their way into this node's folder. `who`: a word of this process alone."""
 
-    def __init__(self, home: Home, run_id: str, attempt: int, who: str) -> None:
+    def __init__(self, home: Home, run_id: str, attempt: int, node: str, who: str) -> None:
         self._home = home
         self._run = run_id
         self._attempt = attempt
+        self._node = node
         self._run_folder = home.runs / run_id
         self._beside = self._run_folder / f".{shelf.NAME}.{attempt}.{who}"
         self._into = self._beside / FOLDER
@@ -55,7 +56,7 @@ class Arrival:
         `checking` is called before what came is read through. Raises InfraError; ValueError, KeyError, TypeError when
         the list is none.
         """
-        if shelf.is_there(self._home, self._run, self._attempt):
+        if shelf.is_there(self._home, self._run, self._attempt, self._node):
             return shelf.folder_of(self._home, self._run)
         with said_of("outputs cannot be put here", self._run_folder):
             self._into.mkdir(parents=True, exist_ok=True)

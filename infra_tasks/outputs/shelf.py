@@ -34,9 +34,14 @@ def there(home: Home, run_id: str) -> dict[str, Any] | None:
     return read_json(os.fspath(home.runs / run_id / LIST))
 
 
-def is_there(home: Home, run_id: str, attempt: int) -> bool:
-    """Say whether the outputs of this attempt, or of a later one, are here."""
-    return int((there(home, run_id) or {}).get("attempt", 0)) >= attempt
+def is_there(home: Home, run_id: str, attempt: int, node: str) -> bool:
+    """Say whether the outputs of this attempt on that node, or of a later one, are here.
+
+    A ledger that lost writes may give the number of an attempt once more, to another node.
+    """
+    known = there(home, run_id) or {}
+    number = int(known.get("attempt", 0))
+    return number > attempt or (number == attempt and known["node"] == node)
 
 
 def place(home: Home, run_id: str, staged: Path, listed: Mapping[str, Any]) -> Path:
@@ -47,7 +52,7 @@ def place(home: Home, run_id: str, staged: Path, listed: Mapping[str, Any]) -> P
     run = home.runs / run_id
     run.mkdir(parents=True, exist_ok=True)
     with held(run / f".{NAME}.lock"):
-        if not is_there(home, run_id, int(listed["attempt"])):
+        if not is_there(home, run_id, int(listed["attempt"]), str(listed["node"])):
             if staged.exists():
                 _replace(run, staged)
             write_json(os.fspath(run), LIST, dict(listed), durable=True)

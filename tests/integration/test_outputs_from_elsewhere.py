@@ -66,9 +66,29 @@ def test_what_was_not_fetched_in_time_comes_when_the_home_is_back(rig: Rig):
     fetched(rig, *asked, *asked)
     assert held(result["outputs"]["folder"]) == {"out/two\nlines": "hi\n"}
     assert (shelf.there(rig.other, result["id"]) or {})["node"] == "n1"
-    assert rig.ledger.bringing.said(result["id"], 1) == {"said": HERE, "folder": result["outputs"]["folder"]}
+    told = {"said": HERE, "node": "n1", "folder": result["outputs"]["folder"]}
+    assert rig.ledger.bringing.said(result["id"], 1) == told
     assert not list(rig.other.fetch.iterdir())
     assert [path.name for path in (rig.other.runs / result["id"]).iterdir() if path.is_dir()] == ["outputs"]
+
+
+def test_an_attempt_whose_number_was_given_twice_is_not_taken_for_the_other(rig: Rig):
+    """A ledger that lost writes gives the number again, to another node, when the first outputs are at home already."""
+    rig.n2_speaks()
+    run_id = rig.submit("echo mine > a", "a", at=rig.other)
+    forgotten = rig.other.root / "forgotten"
+    forgotten.mkdir()
+    (forgotten / "a").write_text("of n9")
+    listed = {"node": "n9", "attempt": 1, "files": [], "missing": [], "left_out": [], "error": None}
+    place = shelf.place(rig.other, run_id, forgotten, listed)
+    rig.ledger.bringing.note(run_id, 1, HERE, node="n9", folder=str(place))
+    child = Thread(target=rig.executor.follow, args=(run_id,))
+    child.start()
+    asked = eventually(rig.asked, 30, "n2 is asked, and waited for")
+    fetched(rig, *asked)
+    child.join(30)
+    assert rig.result(run_id)["outputs"]["brought"] is True
+    assert held(place) == {"a": "mine\n"}
 
 
 def test_a_run_ends_when_its_home_has_fetched_its_outputs(rig: Rig):

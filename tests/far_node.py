@@ -125,6 +125,4 @@ class FarNode:
     def close(self) -> None:
         self.lines.close()
         self.server.cut()
-        shutil.rmtree(
-            self.lines.files.client_config().parent, ignore_errors=True
-        )
+        shutil.rmtree(self.lines.files.client_config().parent, ignore_errors=True)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 from infra_tasks import releases
-from infra_tasks.errors import ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
+from infra_tasks.errors import BadFleet, ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
 from infra_tasks.model.amounts import transfer_in_words
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.weight import Weight
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.peer import peer_of
-from infra_tasks.releases.remote.push import push
+from infra_tasks.releases.remote.push import LOOK_S, push
+from infra_tasks.releases.trouble import said_of
 from infra_tasks.suppliers import source_here, supplying
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from infra_tasks.node import ThisNode
     from infra_tasks.releases import Brought, Source
     from infra_tasks.releases.remote.lines import Lines
+    from infra_tasks.releases.remote.peer import Peer
     from infra_tasks.releases.remote.push import Progress
 
 # A source that is edited all the time is given up after so many tries.
@@ -79,13 +82,14 @@ def deploy_task_to_node(
     NodeUnreachable, HostKeyRefused, SourceUnreadable, SourceChanging when it never holds still, NamesCollide ...
     """
     way = _Way(me, lines, project, node, progress)
-    if digest is not None:
-        return way.given(digest, ledger)
-    source = _source(me, project)
-    for _ in range(SNAPSHOTS - 1):
-        with suppress(SourceChanging):
-            return way.fresh(source)
-    return way.fresh(source)
+    with said_of(f"the code of {project} cannot be brought to {node}", me.home.root):
+        if digest is not None:
+            return way.given(digest, ledger)
+        source = _source(me, project)
+        for _ in range(SNAPSHOTS - 1):
+            with suppress(SourceChanging):
+                return way.fresh(source)
+        return way.fresh(source)
 
 
 def _source(me: ThisNode, project: str) -> Source:
@@ -99,11 +103,14 @@ def _source(me: ThisNode, project: str) -> Source:
 
 
 def at_home(me: ThisNode, project: str, digest: str, source: Source) -> Deployed:
-    """Have a release of a source on this node, where the source is."""
-    patience = time.monotonic() + BUSY_PATIENCE_S
+    """Have a release of a source on this node, where the source is.
+
+    Who builds it at this moment is waited for: when he fails nobody has it, and the source may have moved on.
+    """
+    tree, patience = Shelf(me.home, project).tree(digest), time.monotonic() + BUSY_PATIENCE_S
     try:
         release = releases.ensure_release(
-            me.home, project, digest, source=source, wanted=lambda: time.monotonic() < patience
+            me.home, project, digest, source=source, wanted=lambda: time.monotonic() < patience or not tree.is_dir()
         )
     except ReleaseBusy:
         return Deployed(me.name, digest, "busy")
@@ -132,18 +139,42 @@ class _Way:
 
     def given(self, digest: str, ledger: Ledger | None) -> Deployed:
         """Have it here first, from wherever it is; then send it from our immutable copy."""
-        release = self._fetched(digest, ledger)
+        if self.node != self.me.name and self._is_held_there(digest):
+            return Deployed(self.node, digest, "held")
+        try:
+            release = self._fetched(digest, ledger)
+        except ReleaseBusy:
+            return Deployed(self.node, digest, "busy")
         if self.node == self.me.name:
             return Deployed(self.node, digest, "brought" if release.brought else "held", release.brought)
         with releases.holding(release):
             return self._sent(digest, lambda: releases.manifest_of(release), release.path)
 
+    def _is_held_there(self, digest: str) -> bool:
+        with self.lines.to(self._peer()) as line:
+            looked = line.ask("look", within_s=LOOK_S, project=self.project, digest=digest)
+        return bool(looked["held"])
+
+    def _peer(self) -> Peer:
+        try:
+            return peer_of(self.me.fleet, self.node)
+        except BadFleet as error:
+            raise ReleaseError(f"code cannot be brought to {self.node}: {error}") from error
+
     def _fetched(self, digest: str, ledger: Ledger | None) -> releases.Release:
-        source = source_here(self.me, self.project)
+        source, patience = source_here(self.me, self.project), time.monotonic() + BUSY_PATIENCE_S
+        ensure = partial(
+            releases.ensure_release,
+            self.me.home,
+            self.project,
+            digest,
+            source=source,
+            wanted=lambda: time.monotonic() < patience,
+        )
         if ledger is None:
-            return releases.ensure_release(self.me.home, self.project, digest, source=source)
+            return ensure()
         with supplying(self.me, ledger, self.project, digest) as supply:
-            return releases.ensure_release(self.me.home, self.project, digest, source=source, carrier=supply.carrier)
+            return ensure(carrier=supply.carrier)
 
     def _sent(self, digest: str, manifest: Callable[[], Manifest], tree: Path) -> Deployed:
         for _ in range(TRANSFERS - 1):
@@ -153,7 +184,7 @@ class _Way:
 
     def _sent_once(self, digest: str, manifest: Callable[[], Manifest], tree: Path) -> Deployed:
         shelf = Shelf(self.me.home, self.project)
-        with self.lines.to(peer_of(self.me.fleet, self.node)) as line:
+        with self.lines.to(self._peer()) as line:
             try:
                 pushed = push(
                     line,

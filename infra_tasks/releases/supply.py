@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
-from infra_tasks.errors import ReleaseError, SourceChanging, SourceUnreadable
+from infra_tasks.errors import NodeUnreachable, ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import PLAIN, Entry
 from infra_tasks.releases import sidecar
 from infra_tasks.releases.copying import cannot_give, copy_checked
@@ -99,7 +99,8 @@ class Several:
                 refused.append(error)
         if len(refused) == 1:
             raise refused[0]
-        raise ReleaseError("\n".join(str(error) for error in refused))
+        away = any(isinstance(error, NodeUnreachable) for error in refused)  # asked again, it may be there
+        raise (NodeUnreachable if away else ReleaseError)("\n".join(str(error) for error in refused))
 
 
 def _changed(root: str, entry: Entry) -> SourceChanging:

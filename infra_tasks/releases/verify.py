@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import ReleaseBusy, ReleaseDamaged, ReleaseError
+from infra_tasks.errors import NodeUnreachable, ReleaseBusy, ReleaseDamaged, ReleaseError
 from infra_tasks.model.manifest import Entry, Manifest, by_path
 from infra_tasks.releases import known, sidecar
 from infra_tasks.releases.copying import cannot_give
@@ -80,9 +80,8 @@ def make_right(shelf: Shelf, digest: str, carrier: Carrier | None) -> tuple[str,
         try:
             mend(shelf, manifest, [*found.missing, *found.wrong], found.extra, carrier)
         except ReleaseError as error:
-            raise ReleaseDamaged(
-                f"the release {digest[:12]} is damaged ({_few(found)}) and cannot be mended: {error}"
-            ) from error
+            kind = NodeUnreachable if isinstance(error, NodeUnreachable) else ReleaseDamaged
+            raise kind(f"the release {digest[:12]} is damaged ({_few(found)}) and cannot be mended: {error}") from error
         left = inspect(shelf, manifest)
         if left.damage():
             raise ReleaseDamaged(f"the release {digest[:12]} was mended and is damaged again: {_few(left)}")

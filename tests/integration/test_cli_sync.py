@@ -68,7 +68,7 @@ class TestFleet:
     def close(self):
         self.ledger.close()
         self.server.cut()
-        shutil.rmtree(SshFiles(self.home).client_config().parent)
+        shutil.rmtree(SshFiles(self.home).client_config().parent, ignore_errors=True)
 
     def change(self, **said):
         raw = json.loads(self.home.nodes_json.read_text())

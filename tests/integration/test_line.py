@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 
 import pytest
@@ -141,6 +142,22 @@ def test_a_porter_that_chatters_is_not_believed(lines, server, far):
     (far.root / "bin" / "porter").write_text("#!/bin/sh\necho Welcome to this machine\ncat >/dev/null\n")
     with pytest.raises(NodeUnreachable, match="Welcome to this machine"), lines.to(peer(server, far)):
         pass
+
+
+@pytest.mark.parametrize("says", ["while printf x; do sleep 0.2; done", "cat /dev/zero"], ids=["drips", "floods"])
+def test_a_message_without_an_end_is_given_up(lines, server, far, monkeypatch, says):
+    monkeypatch.setattr(line_module, "START_S", 2.0)
+    monkeypatch.setattr(line_module, "LONGEST_BYTES", 1 << 20)
+    (far.root / "bin" / "porter").write_text(f"#!/bin/sh\n{says}\n")
+    with pytest.raises(NodeUnreachable, match="does not come to an end"), lines.to(peer(server, far)):
+        pass
+
+
+def test_what_lies_in_the_folder_a_login_begins_in_is_no_part_of_the_porter(far, tmp_path):
+    (tmp_path / "json.py").write_text("raise SystemExit('not this one')")
+    porter = [far.root / "bin" / "porter"]
+    done = subprocess.run(porter, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_nobody_at_the_port_is_said_and_not_asked_again_at_once(lines, server, far, monkeypatch):

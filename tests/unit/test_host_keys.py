@@ -192,6 +192,17 @@ def test_what_was_forgotten_is_known_no_more(home, one, two):
     assert known_hosts.known(home, PLAIN) == [two]
 
 
+def test_a_pattern_speaks_of_a_forgotten_host_no_more_but_of_others(home, one, two):
+    place = write(home, f"*.local {one.type} {one.base64}\n")
+    assert known_hosts.forget(home, PLAIN) == [one]
+    assert known_hosts.known(home, PLAIN) == []
+    assert known_hosts.known(home, SshAddress("me", "mac-3.local")) == [one]
+    found = subprocess.run(["ssh-keygen", "-F", "mac-2.local", "-f", place], capture_output=True, check=False)
+    assert not found.stdout
+    known_hosts.accept(home, PLAIN, two)
+    assert known_hosts.known(home, PLAIN) == [two]
+
+
 def test_a_folder_that_cannot_be_written_is_an_error_that_says_so(home, one):
     home.root.mkdir()
     (home.root / "ssh").write_text("a file in its place")

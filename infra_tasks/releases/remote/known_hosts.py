@@ -23,7 +23,7 @@ from infra_tasks.releases.remote.shown_key import shown_key
 from infra_tasks.releases.trouble import said_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from infra_tasks.model.ssh_address import SshAddress
@@ -109,15 +109,20 @@ class _Line:
 
     def speaks_of(self, name: str) -> bool:
         """Say whether a line is about a host: by name, by pattern, or by the hash of its name."""
-        fits = [each for each in self.names if _fits(each.removeprefix("!"), name)]
-        return bool(fits) and not any(each.startswith("!") for each in fits)
+        return _speak_of(self.names, name)
 
     def without(self, names: set[str]) -> _Line | None:
-        """Return the line without names that are ours to change, None when it is about nothing else."""
+        """Return the line without these names, None when it is about nothing else; a pattern gets them as exceptions."""
         left = [each for each in self.names if not any(_is(each, name) for name in names)]
-        if len(left) == len(self.names):
+        left += [f"!{name}" for name in names if _speak_of(left, name)]
+        if left == list(self.names):
             return self
         return replace(self, text=" ".join([",".join(left), *self.text.split()[1:]])) if left else None
+
+
+def _speak_of(names: Sequence[str], name: str) -> bool:
+    fits = [each for each in names if _fits(each.removeprefix("!"), name)]
+    return bool(fits) and not any(each.startswith("!") for each in fits)
 
 
 def _fits(pattern: str, name: str) -> bool:

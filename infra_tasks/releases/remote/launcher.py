@@ -16,13 +16,14 @@ from infra_tasks.releases.remote.peer import PORTER
 if TYPE_CHECKING:
     from infra_tasks.settings import Home
 
+# -P: a login begins in its home folder, where any json.py would be taken for Python's own.
 _TEXT = """\
 #!/bin/sh
 # Written by infra_tasks whenever this node starts; other nodes call it over ssh.
 export INFRA_HOME={root}
 export PATH={path}
 export PYTHONPATH={package}
-exec {python} -m infra_tasks.releases.remote.porter
+exec {python} -P -m infra_tasks.releases.remote.porter
 """
 
 

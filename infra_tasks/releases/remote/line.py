@@ -33,6 +33,8 @@ PING_S = 5.0
 # A request that takes longer than this in all is given up: a run's own limit is not longer.
 LONGEST_S = 7200.0
 READ_BYTES = 1 << 18
+# No manifest is so long: a million files make a fifth of it.
+LONGEST_BYTES = 1 << 30
 
 
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)  # what it would say comes to us as exceptions
@@ -112,7 +114,7 @@ class Line:
             silent_s = min(SILENCE_S, until - time.monotonic())
             if silent_s <= 0:
                 raise self._gone("it did not answer in time")
-            line = self._next_line(silent_s)
+            line = self._next_line(silent_s, until)
             try:
                 message = decode(line)
             except ValueError as error:
@@ -124,10 +126,12 @@ class Line:
             if "alive" not in message:
                 return message
 
-    def _next_line(self, silent_s: float) -> bytes:
+    def _next_line(self, silent_s: float, until: float) -> bytes:
         self._channel.settimeout(silent_s)
-        pieces = [self._read]
+        pieces, size_bytes = [self._read], len(self._read)
         while b"\n" not in pieces[-1]:
+            if size_bytes > LONGEST_BYTES or time.monotonic() > until:
+                raise self._gone(f"it does not come to an end: {size_bytes} bytes of one message")
             try:
                 piece = self._channel.recv(READ_BYTES)
             except (TimeoutError, socket.timeout) as error:  # noqa: UP041  paramiko's is its own on Python 3.11 and older
@@ -137,6 +141,7 @@ class Line:
             if not piece:
                 raise self._gone(self._last_words())
             pieces.append(piece)
+            size_bytes += len(piece)
         line, _, self._read = b"".join(pieces).partition(b"\n")
         return line
 

@@ -34,7 +34,7 @@ class Lines:
         self.files = SshFiles(home)
         self._idle: dict[Peer, list[Line]] = defaultdict(list)
         self._lock = Lock()
-        self._away: dict[Peer, tuple[float, NodeUnreachable]] = {}
+        self._away: dict[Peer, tuple[float, str]] = {}
 
     @contextmanager
     def to(self, peer: Peer) -> Iterator[Line]:
@@ -58,13 +58,13 @@ class Lines:
             line.close()
 
     def _opened(self, peer: Peer) -> Line:
-        since, error = self._away.get(peer, (0.0, None))
-        if error is not None and time.monotonic() - since < AWAY_S:
-            raise NodeUnreachable(str(error))
+        since, why = self._away.get(peer, (0.0, ""))
+        if why and time.monotonic() - since < AWAY_S:
+            raise NodeUnreachable(why)
         try:
             line = _new(self.files, peer)
         except NodeUnreachable as found:
-            self._away[peer] = (time.monotonic(), found)
+            self._away[peer] = (time.monotonic(), str(found))
             raise
         self._away.pop(peer, None)
         return line

@@ -52,17 +52,22 @@ class Wire:
     def hear(self, within_s: float) -> Message:
         """Return the next message that says something. Raises Ended; TimeoutError after so much silence."""
         while True:
-            while b"\n" not in self._rest:
-                if not select.select([self._read_fd], [], [], within_s)[0]:
-                    raise TimeoutError
-                piece = os.read(self._read_fd, READ_BYTES)
-                if not piece:
-                    raise Ended
-                self._rest += piece
-            line, _, self._rest = self._rest.partition(b"\n")
-            message = decode(line)
+            message = decode(self._next_line(within_s))
             if "alive" not in message:
                 return message
+
+    def _next_line(self, within_s: float) -> bytes:
+        pieces = [self._rest]
+        while b"\n" not in pieces[-1]:
+            if not select.select([self._read_fd], [], [], within_s)[0]:
+                self._rest = b"".join(pieces)
+                raise TimeoutError
+            piece = os.read(self._read_fd, READ_BYTES)
+            if not piece:
+                raise Ended
+            pieces.append(piece)
+        line, _, self._rest = b"".join(pieces).partition(b"\n")
+        return line
 
 
 class Caller:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.fleet
 
 RESULT = set(
     "id state reason exit_code signal node attempt release submitted_at started_at ended_at duration_s survivors "  # noqa: SIM905
-    "max_rss_bytes cpu_s stdout_tail stderr_tail".split()
+    "max_rss_bytes cpu_s stdout_tail stderr_tail outputs".split()
 )
 
 

@@ -29,6 +29,7 @@ KEYS = [
     "cpu_s",
     "stdout_tail",
     "stderr_tail",
+    "outputs",
 ]
 
 

@@ -112,7 +112,7 @@ class _Line:
         return _speak_of(self.names, name)
 
     def without(self, names: set[str]) -> _Line | None:
-        """Return the line without these names, None when it is about nothing else; a pattern gets them as exceptions."""
+        """Return the line without these names, None if it is about nothing else; a pattern gets them as exceptions."""
         left = [each for each in self.names if not any(_is(each, name) for name in names)]
         left += [f"!{name}" for name in names if _speak_of(left, name)]
         if left == list(self.names):

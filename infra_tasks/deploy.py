@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from infra_tasks import releases
 from infra_tasks.errors import BadFleet, ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
-from infra_tasks.model.amounts import transfer_in_words
+from infra_tasks.model.amounts import bytes_in_words, files_in_words, transfer_in_words
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.weight import Weight
 from infra_tasks.releases.layout import Shelf
@@ -48,21 +48,20 @@ class Deployed:
     said: Literal["held", "brought", "busy"]
     brought: Brought | None = None
 
-    @property
-    def is_large(self) -> bool:
-        """Say whether more was brought for the first time than is usually meant."""
+    def warning(self, project: str) -> str:
+        """Return what to tell a person, when more was brought than is usually meant; else nothing."""
         brought = self.brought
-        first = brought is not None and not brought.shared_files
-        return bool(first and brought and Weight(brought.files, brought.size_bytes).is_heavy)
+        if brought is None or not Weight(brought.files, brought.size_bytes).is_heavy:
+            return ""
+        sent = f"{files_in_words(brought.files)}, {bytes_in_words(brought.size_bytes)}"
+        return f"{sent} were brought to {self.node}: `infra sync {project} --dry-run` tells what could be left out"
 
     def words(self) -> str:
         """Return what happened, for the story of a run."""
         if self.brought is None:
             return f"{self.node} holds it" if self.said == "held" else f"{self.node} is at it"
         brought, way = self.brought, f"to {self.node}"
-        words = transfer_in_words(brought.files, brought.size_bytes, brought.shared_files, way, brought.duration_s)
-        much = "; that is a lot: `infra sync PROJECT --dry-run` tells what could be left out"
-        return words + (much if self.is_large else "")
+        return transfer_in_words(brought.files, brought.size_bytes, brought.shared_files, way, brought.duration_s)
 
 
 def deploy_task_to_node(

@@ -81,7 +81,10 @@ def _bring_and_queue(
     known = me.fleet.projects.get(project)
     rules = SetupRules.of(known).to_json() if known else None
     cause = f"code ready: {ready.digest[:12]}: {ready.words}"
-    return ready, turn.move("end", ready.digest, rules=rules, cause=cause)
+    warning = ready.deployed.warning(project) if ready.deployed else ""
+    if warning:
+        log.warning("%s", warning)
+    return ready, turn.move("end", ready.digest, rules=rules, cause=cause, warning=warning or None)
 
 
 def _code_ready(me: ThisNode, ledger: Ledger, project: str, node: str, fixed: str) -> Ready:

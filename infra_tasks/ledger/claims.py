@@ -129,6 +129,7 @@ class Claims:
         retry_in_s: float | None = None,
         cause: str | None = None,
         rules: str | None = None,
+        warning: str | None = None,
     ) -> Answer:
         """Make a dispatcher's move; `refused` when the run is not its business (any more).
 
@@ -148,6 +149,7 @@ class Claims:
             retry_in_s=retry_in_s,
             cause=cause,
             rules=rules,
+            warning=warning,
         )
 
     def sweep(self, node: str, *, keep_s: float = outcome.KEEP_S) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,18 @@ def test_all_steps_of_a_chain_run_the_code_of_its_first_step(own_node, sources, 
     assert first == second == [before, first[1]]
     assert (alone[0], alone[1] != first[1]) == ("changed\n", True)
     code.write_text(before)
+
+
+def test_whoever_sends_very_many_files_is_told_and_told_what_to_do(own_node, sources):
+    many = sources / "vanishing" / "many"
+    many.mkdir()
+    for number in range(10_001):
+        (many / str(number)).touch()
+    said = own_node.infra("run", "--project", "vanishing", "--", "true")
+    assert said.returncode == 0
+    assert "10,002 files" in said.stderr
+    assert "infra sync vanishing --dry-run" in said.stderr
+    shutil.rmtree(many)
 
 
 def test_a_run_that_started_before_an_edit_still_sees_the_old_code(own_node, sources, own_call, tmp_path):

@@ -118,6 +118,8 @@ def _await(home: Home, run_id: str, interrupts: Interrupts, manner: Manner) -> d
         finally:
             run.close()
     result = final.result or {}
+    if warning := final.fields.get("warning"):
+        note(warning)
     _tell_end(result, final.fields.get("cause"))
     return result
 

@@ -71,6 +71,7 @@ def _facts(run: Run, said: dict[str, Any]) -> list[tuple[str, str | None]]:
         ("command", run_view.command_text(run)),
         ("project", said["project"]),
         ("release", said["release"]),
+        ("note", run.fields.get("warning")),
         ("node", said["node"]),
         ("queue", None if said["node"] else said["queue"]),
         ("attempt", str(said["attempt"]) if said["attempt"] else None),

@@ -1,7 +1,8 @@
 -- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its
 -- release, 'later' gives it back for another try after retry_in_s, using one retry.
 -- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause,
--- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is), keep_s
+-- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is), keep_s,
+-- warning (for the person who wants the run)
 -- The first run of a canvas that is dispatched fixes the release of the project for all its other runs (root:<run>).
 -- answer: {said = 'ok', spec, project, release, retries_used} | {said = 'refused', state} | {said = 'fixed', release}: its
 --         canvas was faster, with another release: bring that one, and say 'end' again
@@ -40,6 +41,7 @@ else
     redis.call('EXPIRE', key('root', root), A.keep_s)
   end
   put(A.run, 'dispatch', '', 'release', A.release, 'rules', r[8] ~= '' and r[8] or A.rules or '')
+  if A.warning then put(A.run, 'warning', A.warning) end
   move(A.run, 'SYNCING', 'QUEUED', at, A.actor, A.cause or 'code ready: ' .. string.sub(A.release, 1, 12), nil)
   enqueue(A.run, now, 'QUEUED')
 end

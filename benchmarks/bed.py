@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -47,6 +48,15 @@ def folder() -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=Path.home(), ignore_cleanup_errors=True) as name:
         yield Path(name).resolve()
+
+
+def apart(place: Path) -> Path:
+    """Ask ext4 for another part of the disk than where others deleted something lately."""
+    with contextlib.suppress(OSError):
+        subprocess.run(["chattr", "+T", str(place)], check=False, capture_output=True)
+    inner = place / f"apart-{random.randrange(10**9)}"
+    inner.mkdir()
+    return inner
 
 
 @contextlib.contextmanager
@@ -188,5 +198,6 @@ def pause(seconds: float) -> None:
     threading.Event().wait(seconds)
 
 
-__all__ = ["NODE", "ROOT", "TRUE", "Doorbell", "PlainCelery", "WholeNode", "bare_fleet", "eventually", "folder",
+__all__ = ["NODE", "ROOT", "TRUE", "Doorbell", "PlainCelery", "WholeNode", "apart", "bare_fleet", "eventually",
+           "folder",
            "is_gone", "pause", "plain_celery", "redis", "wait_for_worker", "whole_node"]  # fmt: skip

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import random
 import subprocess
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from benchmarks.bed import folder, pause
+from benchmarks.bed import apart, folder, pause
 from benchmarks.figure import Figure
 from benchmarks.rounds import in_turns, median, timed
 from infra_tasks import releases
@@ -33,17 +32,8 @@ def figures(*, quick: bool) -> list[Figure]:
     """Measure with git and without."""
     rounds = 3 if quick else 7
     with folder() as place:
-        apart = _apart(place)
-        return [row for by_git in (True, False) for row in _Bed(apart, by_git=by_git).figures(rounds)]
-
-
-def _apart(place: Path) -> Path:
-    """Ask ext4 for another part of the disk than where others deleted something lately."""
-    with suppress(OSError):
-        subprocess.run(["chattr", "+T", str(place)], check=False, capture_output=True)
-    inner = place / f"apart-{random.randrange(10**9)}"
-    inner.mkdir()
-    return inner
+        bed = apart(place)
+        return [row for by_git in (True, False) for row in _Bed(bed, by_git=by_git).figures(rounds)]
 
 
 class _Bed:

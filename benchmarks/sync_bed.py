@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from far_node import found_node
 from ssh_server import SshServer, user
 
-from benchmarks.bed import folder
+from benchmarks.bed import apart, folder
 from infra_tasks.deploy import Deployed, deploy_task_to_node
 from infra_tasks.node import ThisNode, this_node
 from infra_tasks.releases.remote.lines import Lines
@@ -112,7 +112,8 @@ class SyncBed:
 @contextlib.contextmanager
 def sync_bed() -> Iterator[SyncBed]:
     """A bed whose processes end with it."""
-    with folder() as home:
+    with folder() as place:
+        home = apart(place)
         server = SshServer(home / "sshd").start()
         try:
             bed = SyncBed(home, server)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 from waiting import eventually
@@ -35,14 +36,25 @@ def here(far, **more):
     return deploy.deploy_task_to_node(far.me, far.lines, "p", "n1", **more)
 
 
-def test_a_release_somebody_builds_here_and_fails_is_not_given_out(far, yard, impatient):
+def test_a_release_somebody_builds_here_and_fails_is_not_given_out(far, yard, impatient, monkeypatch):
     first = yard.snapshot().digest
+    waits, wait = threading.Event(), deploy.at_home
+
+    def at_home(*given):
+        waits.set()
+        return wait(*given)
+
+    monkeypatch.setattr(deploy, "at_home", at_home)
     builder = at_work(yard.home, first)
     with ThreadPoolExecutor(1) as beside:
         coming = beside.submit(here, far)
-        time.sleep(1)
-        yard.write(a="edited meanwhile")
-        os.close(builder)
+        try:
+            assert waits.wait(60)
+            yard.write(a="edited meanwhile")
+            with suppress(TimeoutError):  # longer than its patience
+                coming.result(1)
+        finally:
+            os.close(builder)
         done = coming.result(60)
     assert done.digest != first
     assert tree(yard.shelf / done.digest) == tree(yard.code)

@@ -240,7 +240,8 @@ class Executor:
             return Prepared(attempt.scratch)
         rules = SetupRules.of_run(fields.get("rules"), me.fleet.projects.get(spec.project))
         began = time.monotonic()
-        with supplying(me, self._ledger, spec.project, fields["release"]) as supply:
+        wanted = lambda: _ordered(attempt) is None  # noqa: E731
+        with supplying(me, self._ledger, spec.project, fields["release"], wanted) as supply:
             place = self._place(me, spec.project, fields["release"], rules, attempt, supply.carrier)
             entry = _fetched(me, place, supply.source, time.monotonic() - began)
         return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)], entry)

@@ -15,7 +15,7 @@ from infra_tasks.releases.remote.pull import PullCarrier
 from infra_tasks.releases.supply import Several
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Callable, Collection, Iterator
 
     from infra_tasks.ledger import Ledger
     from infra_tasks.model.fleet import Fleet
@@ -54,8 +54,13 @@ class Supply:
 
 
 @contextmanager
-def supplying(me: ThisNode, ledger: Ledger, project: str, digest: str) -> Iterator[Supply]:
-    """Give the supply of one release. Nobody is asked for anything before something is missing."""
+def supplying(
+    me: ThisNode, ledger: Ledger, project: str, digest: str, wanted: Callable[[], bool] = lambda: True
+) -> Iterator[Supply]:
+    """Give the supply of one release. Nobody is asked for anything before something is missing.
+
+    A transfer that is not `wanted` any more is ended.
+    """
 
     def peers() -> list[Peer]:
         try:
@@ -64,5 +69,5 @@ def supplying(me: ThisNode, ledger: Ledger, project: str, digest: str) -> Iterat
             holders = []
         return [peer_of(me.fleet, name) for name in in_order(me.fleet, me.name, project, holders)]
 
-    with PullCarrier(me.home, lambda: lines_of(me.home), project, digest, peers) as fetching:
+    with PullCarrier(me.home, lambda: lines_of(me.home), project, digest, peers, wanted) as fetching:
         yield Supply(Several.of(source_here(me, project), fetching), fetching, me.name)

@@ -16,8 +16,8 @@ from infra_tasks.node import NodeHere, this_node
 from infra_tasks.routing import FOREIGN, GUARDIAN, dispatch_queue
 from workers.role import enter
 
-# Dispatches at once; each may wait for a disk or a network.
-THREADS = 4
+# Dispatches at once; each may wait for a disk or a slow link, and the others must not wait with it.
+THREADS = 16
 
 
 def main() -> int:

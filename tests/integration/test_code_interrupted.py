@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -223,6 +224,30 @@ def test_a_node_whose_rsync_dies_while_it_fetches_goes_on_with_the_next_that_hol
     lines.close()
     second.close()
     assert digest_of(fetched.path) == taken.digest
+
+
+def test_a_fetch_that_nobody_wants_any_more_is_ended_and_leaves_nothing(far, rsync, tmp_path):
+    far.yard.put("big", os.urandom(BIG))
+    taken = far.yard.snapshot()
+    far.push(taken)
+    asking = Yard(tmp_path / "asking")
+    shutil.copytree(far.yard.home.root / "ssh", asking.home.root / "ssh")
+    rsync.does("exec sleep 600")
+    lines, asked_for = Lines(asking.home), threading.Event()
+    asked_for.set()
+    with (
+        ThreadPoolExecutor(1) as pool,
+        PullCarrier(
+            asking.home, lambda: lines, "p", taken.digest, lambda: [far.peer, far.peer], asked_for.is_set
+        ) as carrier,
+    ):
+        fetching = pool.submit(ensure_release, asking.home, "p", taken.digest, carrier=carrier)
+        eventually(lambda: list(asking.shelf.glob(".building-*")), 60, "the fetch has begun")
+        asked_for.clear()
+        with pytest.raises(TransferBroken, match="nobody wanted it"):
+            fetching.result(60)
+    lines.close()
+    assert not list(asking.shelf.glob(".building-*"))
 
 
 def test_two_dispatches_of_one_release_at_once_are_one_transfer(far, rsync, yard):

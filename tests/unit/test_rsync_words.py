@@ -63,7 +63,7 @@ def test_no_name_is_a_comment_an_option_or_empty_to_rsync():
         (23, 'link_stat "/s/x" failed: No such file or directory (2)', SourceChanging, "new snapshot"),
         (-9, "", TransferBroken, "signal 9"),
         (12, "rsync: connection unexpectedly closed (0 bytes received so far)", TransferBroken, "ended with 12"),
-        (None, "", TransferBroken, "did not end within"),
+        (None, "", TransferBroken, "was ended"),
     ],
 )
 def test_an_end_of_rsync_is_told_in_its_own_words_and_with_a_cure(code, words, kind, said):

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 # A caller that asks for nothing for so long has forgotten us.
 FORGOTTEN_S = 900.0
+# A release that is being set up here may be so for half an hour: who wants it asks another node, or again.
+OFFER_PATIENCE_S = 120.0
 READ_BYTES = 1 << 18
 
 
@@ -161,7 +163,14 @@ class Porter:
 
     def do_offer(self, project: str, digest: str, bases: list[str]) -> Message:
         """Have a release here so that the caller can fetch from it, and keep it while he is connected."""
-        release = ensure_release(self._home, project, digest, source=_source_here(self._home, project))
+        until = time.monotonic() + OFFER_PATIENCE_S
+        release = ensure_release(
+            self._home,
+            project,
+            digest,
+            source=_source_here(self._home, project),
+            wanted=lambda: time.monotonic() < until,
+        )
         if digest not in self._held:
             self._held[digest] = hold(release)
         shelf = release.shelf

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from infra_tasks.errors import NodeUnreachable, ReleaseError
+from infra_tasks.errors import BaseLost, NodeUnreachable, ReleaseBusy, ReleaseError
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote import parcel, rsync
 from infra_tasks.releases.remote.rsync import Carry
@@ -25,12 +26,19 @@ class PullCarrier:
     """Fetches one release. Nobody is called before something is asked for; use it in a `with` and let go at its end."""
 
     def __init__(
-        self, home: Home, lines: Callable[[], Lines], project: str, digest: str, peers: Callable[[], Sequence[Peer]]
+        self,
+        home: Home,
+        lines: Callable[[], Lines],
+        project: str,
+        digest: str,
+        peers: Callable[[], Sequence[Peer]],
+        wanted: Callable[[], bool] = lambda: True,
     ) -> None:
         self._shelf = Shelf(home, project)
         self._lines = lines
         self._digest = digest
         self._known_peers = peers
+        self._wanted = wanted
         self._peers: list[Peer] | None = None
         self._refused: list[tuple[str, ReleaseError]] = []
         self._stack = ExitStack()
@@ -54,9 +62,12 @@ class PullCarrier:
             carry = Carry(line.peer, tree, self._tree, [entry.path for entry in entries], size_bytes)
             try:
                 with line.breathing():
-                    rsync.run(rsync.pull_line(carry, self._lines().files.client_config()), carry)
+                    command = rsync.pull_line(carry, self._lines().files.client_config())
+                    rsync.run(command, carry, wanted=self._wanted)
             except ReleaseError as error:
                 rsync.drop_halves(carry)
+                if not self._wanted():
+                    raise
                 self._next(line.peer, error)
             else:
                 self.fetched_from = line.peer.name
@@ -78,9 +89,13 @@ class PullCarrier:
         return self._line
 
     def _take(self, line: Line) -> None:
-        offered = line.ask("offer", project=self._shelf.project, digest=self._digest, bases=parcel.bases(self._shelf))
-        self._manifest = parcel.unpack(self._shelf, offered["manifest"], self._digest)
-        self._line, self._tree = line, offered["tree"]
+        offer = partial(line.ask, "offer", project=self._shelf.project, digest=self._digest)
+        offered = offer(bases=parcel.bases(self._shelf))
+        self._line, self._tree = line, offered["tree"]  # from now on it is kept for us there, until we let go
+        try:
+            self._manifest = parcel.unpack(self._shelf, offered["manifest"], self._digest)
+        except BaseLost:
+            self._manifest = parcel.unpack(self._shelf, offer(bases=[])["manifest"], self._digest)
 
     def _next(self, peer: Peer, error: ReleaseError) -> None:
         self._refused.append((peer.name, error))
@@ -94,7 +109,7 @@ class PullCarrier:
                 f"{what}, and no other node is known to hold it; submit again to run what the source is now"
             )
         said = f"{what}, and nobody could give it:\n" + "\n".join(f"  {name}: {why}" for name, why in self._refused)
-        away = any(isinstance(why, NodeUnreachable) for _, why in self._refused)
+        away = any(isinstance(why, (NodeUnreachable, ReleaseBusy)) for _, why in self._refused)
         return NodeUnreachable(said) if away else ReleaseError(said)
 
     def close(self) -> None:

@@ -13,8 +13,9 @@ import re
 import signal
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
-from threading import Event, Thread, Timer
+from threading import Event, Thread
 from typing import IO, TYPE_CHECKING
 
 from infra_tasks.errors import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 SLOWEST_BYTES_PER_S = 64 * 1024
 AT_LEAST_S = 300.0
 ENDS_WITHIN_S = 10.0
+LOOK_EVERY_S = 0.5
 SHOWN_LINES = 6
 _LINE_BREAK = re.compile(r"[\r\n]")
 _ITEM = re.compile(rb"^[<>c]f\S* (.*)$")
@@ -93,8 +95,16 @@ def deadline_s(size_bytes: int) -> float:
     return AT_LEAST_S + size_bytes / SLOWEST_BYTES_PER_S
 
 
-def run(line: Sequence[str], carry: Carry, sent: Callable[[str], None] | None = None) -> None:
-    """Carry; `sent` hears each path. Raises the kinds of ReleaseError of `meaning`, in rsync's own words."""
+def run(
+    line: Sequence[str],
+    carry: Carry,
+    sent: Callable[[str], None] | None = None,
+    wanted: Callable[[], bool] | None = None,
+) -> None:
+    """Carry; `sent` hears each path. Ends when it is not `wanted` any more.
+
+    Raises the kinds of ReleaseError of `meaning`, in rsync's own words.
+    """
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as listed:
         listed.write(names(carry.paths))
         listed.seek(0)
@@ -108,37 +118,58 @@ def run(line: Sequence[str], carry: Carry, sent: Callable[[str], None] | None = 
             )
         except FileNotFoundError as error:
             raise ReleaseError("there is no rsync on this node: install it (apt install rsync, or brew)") from error
-        code = _wait(process, deadline_s(carry.size_bytes), sent)
+        minder = _Minder(process, deadline_s(carry.size_bytes), wanted)
+        code = _wait(process, minder, sent)
         said.seek(0)
         words = said.read().decode(errors="replace")
     if code != 0:
         raise meaning(code, words, carry)
 
 
-def _wait(process: subprocess.Popen[bytes], within_s: float, sent: Callable[[str], None] | None) -> int | None:
-    """Return the exit code, None if the deadline ended it."""
-    late = Event()
-    # Waiting with a timeout polls, and would add its pauses to each short transfer: another thread minds the clock.
-    deadline = Timer(within_s, _end, (process, late))
-    deadline.daemon = True
-    deadline.start()
+def _wait(process: subprocess.Popen[bytes], minder: _Minder, sent: Callable[[str], None] | None) -> int | None:
+    """Return the exit code, None if it was ended for want of time or of anybody who wants it."""
+    minder.start()
     try:
         if sent and process.stdout:
             Thread(target=_listen, args=(process.stdout, sent), daemon=True).start()
         code = process.wait()
     except BaseException:
-        _end(process, late)
+        minder.end()
         process.wait(ENDS_WITHIN_S)
         raise
     finally:
-        deadline.cancel()
-    return None if late.is_set() else code
+        minder.over.set()
+    return None if minder.ended else code
 
 
-def _end(process: subprocess.Popen[bytes], late: Event) -> None:
-    late.set()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+class _Minder(Thread):
+    """Ends a transfer that takes too long, or that nobody wants.
+
+    A thread of its own: waiting for a process with a timeout polls, and would add its pauses to each short transfer.
+    """
+
+    def __init__(
+        self, process: subprocess.Popen[bytes], within_s: float, wanted: Callable[[], bool] | None = None
+    ) -> None:
+        super().__init__(name="minder", daemon=True)
+        self.over = Event()
+        self.ended = False
+        self._process = process
+        self._until = time.monotonic() + within_s
+        self._wanted = wanted or (lambda: True)
+
+    def run(self) -> None:
+        """Look now and then until it is over."""
+        while not self.over.wait(LOOK_EVERY_S):
+            if time.monotonic() > self._until or not self._wanted():
+                self.end()
+                return
+
+    def end(self) -> None:
+        """Kill it, with the ssh it started."""
+        self.ended = True
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def _listen(lines: IO[bytes], sent: Callable[[str], None]) -> None:
@@ -165,7 +196,8 @@ def meaning(code: int | None, words: str, carry: Carry) -> ReleaseError:
     """Return what the end of rsync means: whose fault it is, in its own words, and what to do."""
     node, said = carry.peer.shown, _short(words)
     if code is None:
-        return TransferBroken(f"rsync to or from {node} did not end within {deadline_s(carry.size_bytes):.0f} s")
+        most_s = deadline_s(carry.size_bytes)
+        return TransferBroken(f"rsync to or from {node} was ended: after {most_s:.0f} s, or nobody wanted it any more")
     if code < 0:
         return TransferBroken(f"rsync to or from {node} was killed by signal {-code}")
     for kind, codes, signs, sentence in _MEANINGS:

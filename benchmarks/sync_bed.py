@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from far_node import found_node
 from ssh_server import SshServer, user
 
-from benchmarks.bed import apart, folder
+from benchmarks.bed import apart, folder, pause
 from infra_tasks.deploy import Deployed, deploy_task_to_node
 from infra_tasks.node import ThisNode, this_node
 from infra_tasks.releases.remote.lines import Lines
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 PROJECT = "big"
 FILES = 10_000
 FOLDERS = 500
+SETTLED_S = 0.2
 TREE_BYTES = 80_000_000
 NEAR = "near"
 
@@ -68,6 +69,8 @@ class SyncBed:
         for number in self._dice.sample(range(FILES), files):
             with self._file(number).open("r+b") as file:
                 file.write(f"edit {self.edits} of {number}".encode())
+        # Nobody dispatches within a tenth of a second of saving a file; a snapshot that soon looks twice.
+        pause(SETTLED_S)
 
     def new_nodes(self, count: int = 1) -> list[str]:
         """Make roots of nodes that hold nothing yet; lines to them are open when this returns."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import os
 import socket
+import subprocess
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Never
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from infra_tasks.releases.remote.peer import Peer
     from infra_tasks.releases.remote.ssh_files import SshFiles
 
+# A proxy command is told to end, and killed when it does not.
+ENDS_WITHIN_S = 5.0
+
 
 def connect(files: SshFiles, peer: Peer) -> Connection:
     """Return an open connection. Raises HostKeyRefused, NodeUnreachable, and ReleaseError for options of no sense."""
@@ -36,12 +40,39 @@ def connect(files: SshFiles, peer: Peer) -> Connection:
         with suppress(AttributeError):  # behind a jump host or a proxy command there is no socket of ours
             connection.transport.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException as error:
-        with suppress(Exception):
-            connection.client.close()
+        disconnect(connection)
         if isinstance(error, (OSError, EOFError, SSHException)):
             raise _why_not(files, peer, error) from error
         raise
     return connection
+
+
+def disconnect(connection: Connection) -> None:
+    """Close a connection, each jump host on the way and the process of a proxy command: Fabric leaves those behind."""
+    hop = connection
+    while isinstance(hop, Connection):
+        transport = hop.client.get_transport()
+        sock = transport.sock if transport else None
+        for close in (hop.close, hop.client.close, *([sock.close] if sock else [])):
+            with suppress(Exception):
+                close()
+        _reap(getattr(sock, "process", None))
+        hop = hop.gateway
+
+
+def _reap(process: subprocess.Popen[bytes] | None) -> None:
+    """Wait for a proxy command that was told to end."""
+    if process is None:
+        return
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
+    try:
+        process.wait(ENDS_WITHIN_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(ENDS_WITHIN_S)
 
 
 def _strict(files: SshFiles, peer: Peer) -> Connection:

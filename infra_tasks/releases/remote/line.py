@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from paramiko import SSHException
 
 from infra_tasks.errors import NodeUnreachable, ReleaseError
-from infra_tasks.releases.remote.connecting import connect
+from infra_tasks.releases.remote.connecting import connect, disconnect
 from infra_tasks.releases.remote.ssh_files import CONNECT_S
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 
@@ -202,5 +202,4 @@ class Line:
     def close(self) -> None:
         """End it; the porter ends with it."""
         self.usable = False
-        with suppress(Exception):
-            self._connection.close()
+        disconnect(self._connection)

@@ -56,6 +56,8 @@ def disconnect(connection: Connection) -> None:
         for close in (hop.close, hop.client.close, *([sock.close] if sock else [])):
             with suppress(Exception):
                 close()
+        if transport is not None and transport.is_alive():
+            transport.join(ENDS_WITHIN_S)  # its thread closes what it used, too
         _reap(getattr(sock, "process", None))
         hop = hop.gateway
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
+from attempts import is_alive
 from waiting import eventually
 from whole_node import ROLES
 
@@ -30,10 +30,10 @@ def test_nothing_of_a_run_lives_past_its_limit_though_all_that_minds_it_is_dead(
     (child,) = eventually(lambda: effects.stamps("child"), 10, "it has a child")
     node.kill(*EVERYBODY)
     eventually(lambda: not any(node.role_pid(role) for role in ROLES), 10, "no role lives")
-    assert psutil.pid_exists(begun.pid)
+    assert is_alive(begun.pid)
     eventually(lambda: not node.run_processes(), 30, "all of it is gone")
     lived_s = time.monotonic() - begun.at
-    assert not any(psutil.pid_exists(one.pid) for one in (begun, child))
+    assert not any(is_alive(one.pid) for one in (begun, child))
     assert not any(node.role_pid(role) for role in ROLES), "somebody minded it"
     assert LIMIT_S <= lived_s <= LIMIT_S + GRACE_S + SLACK_S
     node.up()

@@ -6,8 +6,8 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
+from attempts import is_alive
 from waiting import eventually
 
 pytestmark = pytest.mark.fleet
@@ -160,6 +160,6 @@ def test_outputs_arrive_though_the_worker_child_that_waits_is_frozen(own_node, o
         result = own_call(get, run_id)
     finally:
         for pid in children:
-            if psutil.pid_exists(pid):
+            if is_alive(pid):
                 os.kill(pid, signal.SIGCONT)
     assert held(result["outputs"]["folder"]) == {"a": "hi\n"}

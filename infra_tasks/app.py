@@ -49,7 +49,6 @@ def configuration() -> dict[str, Any]:
         "redis_socket_connect_timeout": SOCKET["socket_connect_timeout"],
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": SOCKET["health_check_interval"],
-        "redbeat_redis_url": url,
         "redbeat_key_prefix": "redbeat:infra:",
         "broker_connection_max_retries": None,
         "broker_connection_retry_on_startup": True,

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Literal
 
 from infra_tasks import releases
 from infra_tasks.errors import BadFleet, ReleaseBusy, ReleaseError, SourceChanging, TransferBroken
-from infra_tasks.model.amounts import bytes_in_words, files_in_words, transfer_in_words
+from infra_tasks.model.amounts import transfer_in_words
 from infra_tasks.model.nearest import did_you_mean
-from infra_tasks.model.weight import Weight
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.peer import peer_of
 from infra_tasks.releases.remote.push import LOOK_S, push
+from infra_tasks.releases.supply import LocalCarrier, Weighed
+from infra_tasks.releases.together import Together
 from infra_tasks.releases.trouble import said_of
 from infra_tasks.suppliers import source_here, supplying
 
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
     from infra_tasks.ledger import Ledger
     from infra_tasks.model.manifest import Manifest
+    from infra_tasks.model.weight import Weight
     from infra_tasks.node import ThisNode
     from infra_tasks.releases import Brought, Source
     from infra_tasks.releases.remote.lines import Lines
     from infra_tasks.releases.remote.peer import Peer
-    from infra_tasks.releases.remote.push import Progress
+    from infra_tasks.releases.remote.tally import Progress
 
 # A source that is edited all the time is given up after so many tries.
 SNAPSHOTS = 5
@@ -37,6 +39,8 @@ SNAPSHOTS = 5
 TRANSFERS = 2
 # A release that is being set up may be so for half an hour: the run's own node waits for that, not its dispatcher.
 BUSY_PATIENCE_S = 3.0
+
+_snapshots: Together[releases.Snapshot] = Together()
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,6 @@ class Deployed:
     digest: str
     said: Literal["held", "brought", "busy"]
     brought: Brought | None = None
-
-    def warning(self, project: str) -> str:
-        """Return what to tell a person, when more was brought than is usually meant; else nothing."""
-        brought = self.brought
-        if brought is None or not Weight(brought.files, brought.size_bytes).is_heavy:
-            return ""
-        sent = f"{files_in_words(brought.files)}, {bytes_in_words(brought.size_bytes)}"
-        return f"{sent} were brought to {self.node}: `infra sync {project} --dry-run` tells what could be left out"
 
     def words(self) -> str:
         """Return what happened, for the story of a run."""
@@ -73,14 +69,16 @@ def deploy_task_to_node(
     digest: str | None = None,
     ledger: Ledger | None = None,
     progress: Callable[[Progress], None] | None = None,
+    weighed: Callable[[Weight], object] | None = None,
 ) -> Deployed:
     """Have a project's code on a node, as the source is now or, with `digest`, exactly that release.
 
-    The source must be on this node; a given release may come from wherever `ledger` knows it. Somebody may save a file
+    The source must be on this node; a given release may come from wherever `ledger` knows it. `weighed` hears how much
+    goes before it goes, and may hear it again when it has to go again. Somebody may save a file
     between the snapshot and the copy: a newer snapshot is taken then. Raises ReleaseError and its kinds:
     NodeUnreachable, HostKeyRefused, SourceUnreadable, SourceChanging when it never holds still, NamesCollide ...
     """
-    way = _Way(me, lines, project, node, progress)
+    way = _Way(me, lines, project, node, progress, weighed)
     with said_of(f"the code of {project} cannot be brought to {node}", me.home.root):
         if digest is not None:
             return way.given(digest, ledger)
@@ -101,16 +99,18 @@ def _source(me: ThisNode, project: str) -> Source:
     return source
 
 
-def at_home(me: ThisNode, project: str, digest: str, source: Source) -> Deployed:
+def at_home(
+    me: ThisNode, project: str, digest: str, source: Source, weighed: Callable[[Weight], object] = lambda _: None
+) -> Deployed:
     """Have a release of a source on this node, where the source is.
 
     Who builds it at this moment is waited for: when he fails nobody has it, and the source may have moved on.
     """
     tree, patience = Shelf(me.home, project).tree(digest), time.monotonic() + BUSY_PATIENCE_S
+    carrier = Weighed(LocalCarrier(source), weighed)
+    wanted = lambda: time.monotonic() < patience or not tree.is_dir()  # noqa: E731
     try:
-        release = releases.ensure_release(
-            me.home, project, digest, source=source, wanted=lambda: time.monotonic() < patience or not tree.is_dir()
-        )
+        release = releases.ensure_release(me.home, project, digest, source=source, carrier=carrier, wanted=wanted)
     except ReleaseBusy:
         return Deployed(me.name, digest, "busy")
     return Deployed(me.name, digest, "brought" if release.brought else "held", release.brought)
@@ -125,12 +125,14 @@ class _Way:
     project: str
     node: str
     progress: Callable[[Progress], None] | None
+    weighed: Callable[[Weight], object] | None
 
     def fresh(self, source: Source) -> Deployed:
         """Bring what the source is now."""
-        taken = releases.snapshot(self.me.home, self.project, source)
+        home, project = self.me.home, self.project
+        taken = _snapshots.do((home, project, source), lambda: releases.snapshot(home, project, source))
         if self.node == self.me.name:
-            return at_home(self.me, self.project, taken.digest, source)
+            return at_home(self.me, self.project, taken.digest, source, self.weighed or (lambda _: None))
         sent = self._sent(taken.digest, lambda: taken.manifest, source.path)
         if sent.said == "busy":  # who is at it may fail; then it must be somewhere, whatever the source is by then
             at_home(self.me, self.project, taken.digest, source)
@@ -146,7 +148,7 @@ class _Way:
             return Deployed(self.node, digest, "busy")
         if self.node == self.me.name:
             return Deployed(self.node, digest, "brought" if release.brought else "held", release.brought)
-        with releases.holding(release):
+        with releases.lending(release):
             return self._sent(digest, lambda: releases.manifest_of(release), release.path)
 
     def _is_held_there(self, digest: str) -> bool:
@@ -161,19 +163,12 @@ class _Way:
             raise ReleaseError(f"code cannot be brought to {self.node}: {error}") from error
 
     def _fetched(self, digest: str, ledger: Ledger | None) -> releases.Release:
-        source, patience = source_here(self.me, self.project), time.monotonic() + BUSY_PATIENCE_S
-        ensure = partial(
-            releases.ensure_release,
-            self.me.home,
-            self.project,
-            digest,
-            source=source,
-            wanted=lambda: time.monotonic() < patience,
-        )
+        source = source_here(self.me, self.project)
+        have = partial(releases.lendable, self.me.home, self.project, digest, source=source, patience_s=BUSY_PATIENCE_S)
         if ledger is None:
-            return ensure()
+            return have()
         with supplying(self.me, ledger, self.project, digest) as supply:
-            return ensure(carrier=supply.carrier)
+            return have(carrier=supply.carrier)
 
     def _sent(self, digest: str, manifest: Callable[[], Manifest], tree: Path) -> Deployed:
         for _ in range(TRANSFERS - 1):
@@ -194,6 +189,7 @@ class _Way:
                     tree,
                     patience_s=BUSY_PATIENCE_S,
                     progress=self.progress,
+                    weighed=self.weighed,
                 )
             except ReleaseBusy:
                 return Deployed(self.node, digest, "busy")

@@ -8,16 +8,20 @@ it takes the run.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from infra_tasks.deploy import Deployed, at_home, deploy_task_to_node
 from infra_tasks.errors import FleetUnreachable, NodeUnreachable, ReleaseError
 from infra_tasks.ledger.code import SyncEntry
-from infra_tasks.model.run import Reason
+from infra_tasks.model.run import Reason, retry_delay_s
 from infra_tasks.model.setup_rules import SetupRules
-from infra_tasks.model.spec import RunSpec, retry_delay_s
+from infra_tasks.model.spec import RunSpec
+from infra_tasks.model.weight import heavy_words, weight_of
+from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.lines import lines_of
+from infra_tasks.releases.snapshot import recall
 from infra_tasks.suppliers import source_here
 
 if TYPE_CHECKING:
@@ -58,7 +62,7 @@ def dispatch(me: ThisNode, ledger: Ledger, run_id: str) -> Dispatched:
     begun = turn.move("begin")
     if begun["said"] != "ok":
         return Dispatched(f"left alone: {begun.get('state') or 'unknown'}")
-    spec, project = RunSpec.from_json(begun["spec"]), begun["project"]
+    spec, project = RunSpec.recorded(begun["spec"]), begun["project"]
     try:
         with turn:
             ready, said = _bring_and_queue(turn, me, ledger, spec, begun["release"])
@@ -77,31 +81,44 @@ def _bring_and_queue(
     turn: _Turn, me: ThisNode, ledger: Ledger, spec: RunSpec, fixed: str
 ) -> tuple[Ready, dict[str, Any]]:
     project = spec.project or ""
-    ready = _code_ready(me, ledger, project, spec.node or me.name, fixed)
+    ready = _code_ready(turn, me, ledger, project, spec.node or me.name, fixed)
     known = me.fleet.projects.get(project)
     rules = SetupRules.of(known).to_json() if known else None
     cause = f"code ready: {ready.digest[:12]}: {ready.words}"
-    warning = ready.deployed.warning(project) if ready.deployed else ""
-    if warning:
-        log.warning("%s", warning)
-    return ready, turn.move("end", ready.digest, rules=rules, cause=cause, warning=warning or None)
+    return ready, turn.move("end", ready.digest, rules=rules, cause=cause)
 
 
-def _code_ready(me: ThisNode, ledger: Ledger, project: str, node: str, fixed: str) -> Ready:
+def _code_ready(turn: _Turn, me: ThisNode, ledger: Ledger, project: str, node: str, fixed: str) -> Ready:
     """Bring the code to the node that will run it; keep it here when that node cannot be reached."""
     if node not in me.fleet.nodes:
         raise ReleaseError(f"node {node!r} is no longer in nodes.json")
     try:
         done = deploy_task_to_node(
-            me, lines_of(me.home), project, node, digest=fixed or None, ledger=ledger if fixed else None
+            me,
+            lines_of(me.home),
+            project,
+            node,
+            digest=fixed or None,
+            ledger=ledger if fixed else None,
+            weighed=lambda weight: turn.warn(heavy_words(weight, project, node)),
         )
     except NodeUnreachable as error:
         log.warning("%s: %s", project, error)
         kept = deploy_task_to_node(
             me, lines_of(me.home), project, me.name, digest=fixed or None, ledger=ledger if fixed else None
         )
+        turn.warn(_what_it_will_fetch(me, ledger, project, kept.digest, node))
         return Ready(project, node, kept.digest, None, f"{error}; {node} fetches it when it takes the run")
     return Ready(project, node, done.digest, done, done.words())
+
+
+def _what_it_will_fetch(me: ThisNode, ledger: Ledger, project: str, digest: str, node: str) -> str:
+    """Return what to tell a person of a node that will fetch a release itself, unless it said that it holds it."""
+    manifest = recall(Shelf(me.home, project), digest)
+    with suppress(FleetUnreachable):
+        if manifest and node not in ledger.code.holders(project, digest):
+            return heavy_words(weight_of(manifest.files()), project, node)
+    return ""
 
 
 def _afterwards(me: ThisNode, ledger: Ledger, project: str, ready: Ready) -> None:
@@ -170,6 +187,13 @@ class _Turn:
         return self._ledger.claims.dispatch(
             move, self._run_id, self._dispatch, node=self._me.name, actor=actor, release=release, **more
         )
+
+    def warn(self, warning: str) -> None:
+        """Tell the person who wants the run, if there is anything to tell; a ledger that is away hinders nothing."""
+        if warning:
+            log.warning("%s", warning)
+            with suppress(FleetUnreachable):
+                self.move("warn", warning=warning)
 
     def give_up(self, spec: RunSpec, retries_used: int, why: str) -> str:
         """The code could not be brought: another try later, or the end of the run, if it is still ours."""

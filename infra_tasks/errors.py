@@ -7,9 +7,11 @@ InfraError                  a person can do something about it; the message says
     BadOption               an apply_async option we do not support
     UnknownRun              no run with that id, or not a unique beginning of one
     IdempotencyConflict     the key was used for another spec
+    BadBackup               a file is no whole backup, or not one for this folder
   FleetUnreachable          Redis or a role does not answer (exit code 3)
     SubmitUnknown           connection lost in between: the run may be there; asking again with its id is safe
     SafeMode                the ledger lost writes and waits for the nodes
+  StillGoing                waiting was limited, and runs are not final yet (a TimeoutError, too)
   RunFailed                 a run ended as FAILURE (raised by `.get()`)
     RunRevoked              ... as REVOKED
   ReleaseError              the code could not be brought or is not what it should be
@@ -27,12 +29,19 @@ InfraError                  a person can do something about it; the message says
   LeaseLost                 the fencing token is refused: somebody else owns the run now
   AlreadyRunning            a watcher holds this root
   RoleFailed                a role does not come up
+  SecretUnavailable         a secret cannot be had on this node, or the file with them is open to others
+  BackupFailed              a backup could not be written, or put back; what was there before is there still
   LaunchFailed              no shim could be started; nothing runs, asking again is safe
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from infra_tasks.model.complaints import Complaint
 
 
 class InfraError(Exception):
@@ -47,11 +56,19 @@ class BadInput(InfraError, ValueError):
     exit_code = 2
 
 
-class BadSpec(BadInput):
+class _BadFields(BadInput):
+    """`problems`: each with the path of a field, a sentence, and whether its name itself is wrong."""
+
+    def __init__(self, message: str, problems: Sequence[Complaint] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
+
+
+class BadSpec(_BadFields):
     """A field of a spec is wrong; the message names the field and the nearest known word."""
 
 
-class BadFleet(BadInput):
+class BadFleet(_BadFields):
     """nodes.json is wrong; the message names the JSON path and the nearest known word."""
 
 
@@ -60,11 +77,19 @@ class BadOption(BadInput):
 
 
 class UnknownRun(BadInput):
-    """No run has this id, or several begin with it."""
+    """No run has this id, or `several` begin with it."""
+
+    def __init__(self, message: str, *, several: bool = False) -> None:
+        super().__init__(message)
+        self.several = several
 
 
 class IdempotencyConflict(BadInput):
     """The idempotency key (or run id) was used for another spec."""
+
+
+class BadBackup(BadInput):
+    """A file is no whole backup, or not one for this folder: nothing was changed."""
 
 
 class FleetUnreachable(InfraError):
@@ -76,12 +101,14 @@ class FleetUnreachable(InfraError):
 class SubmitUnknown(FleetUnreachable):
     """The connection was lost while the run was handed over: it may be in the ledger or not.
 
-    Submitting again with `task_id=error.run_id` is safe: the same run is meant.
+    Submitting again with `task_id=error.run_id` is safe: the same run is meant. Of many, `count` were handed over
+    together, this one first: all of them are there, or none.
     """
 
-    def __init__(self, message: str, run_id: str = "") -> None:
-        super().__init__(message, run_id)
+    def __init__(self, message: str, run_id: str = "", count: int = 1) -> None:
+        super().__init__(message, run_id, count)
         self.run_id = run_id
+        self.count = count
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -89,6 +116,14 @@ class SubmitUnknown(FleetUnreachable):
 
 class SafeMode(FleetUnreachable):
     """The ledger lost writes and waits until every node has said what it runs."""
+
+
+class StillGoing(InfraError, TimeoutError):
+    """Waiting had a limit, and runs are not final yet. They go on. `ids`: which."""
+
+    def __init__(self, message: str, ids: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.ids = list(ids)
 
 
 class RunFailed(InfraError):
@@ -167,6 +202,14 @@ class AlreadyRunning(InfraError):
 
 class RoleFailed(InfraError):
     """A role does not come up; the message carries the last lines of its log."""
+
+
+class SecretUnavailable(InfraError):
+    """A secret cannot be had on this node; the message names it and where it was looked for, and holds no value."""
+
+
+class BackupFailed(InfraError):
+    """A backup could not be written, or put back. What was there before is there still; the message says what to do."""
 
 
 class LaunchFailed(InfraError):

@@ -8,17 +8,17 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING, Any
 
-from infra_tasks import live, releases, settings
-from infra_tasks.errors import FleetUnreachable, LaunchFailed, NodeUnreachable, ReleaseError, SetupFailed
+from infra_tasks import __version__, live, pulled, releases, settings
+from infra_tasks.environment import environment, secrets_of
+from infra_tasks.errors import LaunchFailed, NodeUnreachable, ReleaseError, SecretUnavailable, SetupFailed
 from infra_tasks.gather import asks, gather_at_last
-from infra_tasks.ledger.code import SyncEntry
 from infra_tasks.live import Token
 from infra_tasks.model.outcome import unstarted
+from infra_tasks.model.recorded import refusal
 from infra_tasks.model.run import is_final
 from infra_tasks.model.setup_rules import SetupRules
 from infra_tasks.model.spec import RunSpec
@@ -30,21 +30,26 @@ from infra_tasks.submit import is_run_id
 from infra_tasks.suppliers import source_here, supplying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from infra_tasks.ledger import Ledger
+    from infra_tasks.ledger.code import SyncEntry
     from infra_tasks.node import ThisNode
     from infra_tasks.releases.supply import Carrier
     from infra_tasks.runner.launch import Zygote
 
-# A hint whose run finds no free slot (or a ledger in safe mode) waits in its worker and asks again this often.
+# A hint that finds no free slot on the only node that may take its run (or a ledger in safe mode) waits in its worker,
+# which asks again this often. One that others may take goes back, and who had it takes none for the longest pause.
 ASK_AGAIN_S = 0.1
 ASK_AGAIN_AT_MOST_S = 1.0
 # A node that could give the code and cannot be reached is asked so often, with a pause.
 FETCHES = 3
 FETCH_AGAIN_S = 5.0
-PATIENT = frozenset({"full", "safe"})
+FULL = "full"
+PATIENT = frozenset({FULL, "safe"})
+CORDONED = "cordoned"  # why a claim is refused: nothing new is placed on this node
+HANDED_BACK = "this node has no free slot, others may have one"
 WRONG_NUMBER = "attempt"  # why a claim is refused: another attempt had this number
 
 
@@ -89,10 +94,18 @@ class Prepared:
 class Executor:
     """Carries runs out on this node, one at a time."""
 
-    def __init__(self, node: Callable[[], ThisNode], ledger: Ledger, zygote: Zygote) -> None:
+    def __init__(
+        self,
+        node: Callable[[], ThisNode],
+        ledger: Ledger,
+        zygote: Zygote,
+        ask_check: Callable[[str, str, str], object] = lambda *_: None,
+    ) -> None:
+        """`ask_check` has (node, project, digest) checked soon, or lets it be."""
         self._node = node
         self._ledger = ledger
         self._zygote = zygote
+        self._ask_check = ask_check
         self._pause = Event()
 
     def follow(self, run_id: str) -> Verdict:
@@ -100,6 +113,8 @@ class Executor:
         pause_s = ASK_AGAIN_S
         while True:
             verdict = self._follow_once(run_id)
+            if verdict.cause in {CORDONED, HANDED_BACK}:  # this child must not be the one that gets the hint next
+                self._pause.wait(ASK_AGAIN_AT_MOST_S)
             if verdict.said not in PATIENT:
                 return verdict
             self._pause.wait(pause_s)
@@ -132,7 +147,10 @@ class Executor:
     def _try(self, me: ThisNode, token: Token) -> Verdict:
         """Lock and claim an attempt, and carry it out. One that is not given leaves no trace."""
         attempt = Attempt(me.home.attempt(token.run, token.attempt))
-        fd = attempt.take_lock()
+        try:
+            fd = attempt.take_lock()
+        except OSError as error:
+            return Verdict("dropped", cause=f"this node has no room for an attempt: {error}")
         if fd is None:
             return Verdict("dropped", cause="this node is at it already")
         lock = Held(fd)
@@ -144,14 +162,22 @@ class Executor:
     def _claim_and_carry(self, me: ThisNode, token: Token, attempt: Attempt, lock: Held) -> Verdict:
         if attempt.is_over():
             return Verdict("dropped", cause="this attempt was ended before")
-        live.enter(me.home, token)
+        try:
+            live.enter(me.home, token)
+        except OSError as error:
+            attempt.forget()
+            return Verdict("dropped", cause=f"this node has no room for an attempt: {error}")
         sent_at = boot_clock()
         answer = self._claim(me, token)
         if answer["said"] != "claimed":
             live.leave(me.home, token)
             attempt.forget()
             return self._verdict(answer)
-        self._carry(me, token, attempt, lock, answer["fields"], sent_at)
+        if why := refusal(answer["fields"]["spec"], __version__):
+            cure = f"{why} on {me.name}; upgrade that node (docs/upgrade.md)"
+            _fail(attempt, _head(me, token), "start_failed", cure)
+        else:
+            self._carry(me, token, attempt, lock, answer["fields"], sent_at)
         outputs = gather_at_last(me, self._ledger, token, attempt) if asks(answer["fields"]) else None
         answer |= report(
             me.home, self._ledger, token, attempt, actor=f"worker {me.name}", waited_for=True, outputs=outputs
@@ -174,6 +200,8 @@ class Executor:
             followed = fields is None or bool(fields.get("canvas"))
             home_node = None if fields is None else fields.get("home_node", "")
             return Verdict("final", result_in(answer), answer.get("cause") or "", followed, home_node)
+        if answer["said"] == "refused" and answer["why"] == FULL and answer.get("handed_back"):
+            return Verdict("dropped", cause=HANDED_BACK)
         if answer["said"] == "refused" and answer["why"] in PATIENT | {"unknown"}:
             return Verdict(answer["why"])
         return Verdict("dropped", cause=str(answer.get("why") or answer["said"]))
@@ -182,22 +210,19 @@ class Executor:
         self, me: ThisNode, token: Token, attempt: Attempt, lock: Held, fields: dict[str, str], sent_at: float
     ) -> None:
         """From the claim to an exit record on disk."""
-        spec = RunSpec.from_json(fields["spec"])
+        spec = RunSpec.recorded(fields["spec"])
         record = {
-            "run": token.run,
-            "attempt": token.attempt,
-            "claim": token.claim,
-            "node": me.name,
+            **_head(me, token),
+            "fields": fields,
             "project": spec.project,
             "command": spec.argv,
             "timeout_s": float(fields["timeout_s"]),
             "grace_s": spec.grace_s,
+            "memory_bytes": spec.memory_bytes,
             "stop_at": None if spec.pinned else sent_at + spec.stop_after_s,
             "cookie": secrets.token_hex(16),
             "mark": secrets.randbits(56) + (1 << 56),
             "output_cap_bytes": me.fleet.limits.output_bytes,
-            "boot_id": boot_id(),
-            "fields": fields,
         }
         try:
             if spec.project:  # preparing its code may take long: whoever finds this attempt meanwhile needs its record
@@ -206,20 +231,27 @@ class Executor:
         except SetupFailed as error:
             return _fail(attempt, record, _ordered(attempt) or "start_failed", str(error))
         except ReleaseError as error:
-            return _fail(attempt, record, _ordered(attempt) or "sync_failed", str(error))
+            ordered = _ordered(attempt)
+            if not ordered:
+                failure = pulled.failure(me, spec.project or "", fields["release"], str(error))
+                pulled.tell(self._ledger, failure, self._ask_check)
+            away = isinstance(error, NodeUnreachable)
+            return _fail(attempt, record, ordered or "sync_failed", str(error), holder_away=away)
         except OSError as error:
             return _fail(attempt, record, "lost", f"its folder cannot be written: {error}")
         record |= {
             "cwd": os.fspath(prepared.cwd),
             "release": prepared.release,
-            "env": environment(me.name, token, spec, str(record["cookie"]), prepared, attempt),
+            "env": environment(me.name, token, spec, str(record["cookie"]), prepared.release, attempt),
+            "secrets": sorted(spec.secrets),
         }
         try:
             if unwritten := _unwritten(attempt, record):
                 return _fail(attempt, record, "lost", unwritten)
             if spec.project and not self._may_start(me, token, prepared):
                 return _fail(attempt, record, "fenced", "its claim was refused at the start")
-            self._launch(attempt, record, lock, prepared.holds)
+            goes_on = lambda: _ordered(attempt) is None  # noqa: E731
+            self._launch(attempt, record, lock, prepared.holds, lambda: secrets_of(me, spec, goes_on))
         finally:
             for held in prepared.holds:
                 held.close()
@@ -230,20 +262,19 @@ class Executor:
         cause = f"code verified: {entry.words()}" if entry else None
         said = self._ledger.claims.start(*token, release=prepared.release, actor=f"worker {me.name}", cause=cause)
         if entry:
-            with suppress(FleetUnreachable):  # the log is for people: nothing waits for it
-                self._ledger.code.note_sync(entry, patience_s=0)
+            pulled.tell(self._ledger, entry, self._ask_check)
         return bool(said["said"] == "ok")
 
     def _prepare(self, me: ThisNode, spec: RunSpec, fields: dict[str, str], attempt: Attempt) -> Prepared:
         attempt.scratch.mkdir(parents=True, exist_ok=True)
         if not spec.project:
             return Prepared(attempt.scratch)
-        rules = SetupRules.of_run(fields.get("rules"), me.fleet.projects.get(spec.project))
+        rules = SetupRules.of_run(fields.get("rules"), me.fleet.projects.get(spec.project)).asked(private=spec.private)
         began = time.monotonic()
         wanted = lambda: _ordered(attempt) is None  # noqa: E731
         with supplying(me, self._ledger, spec.project, fields["release"], wanted) as supply:
             place = self._place(me, spec.project, fields["release"], rules, attempt, supply.carrier)
-            entry = _fetched(me, place, supply.source, time.monotonic() - began)
+            entry = pulled.entry_of(me, place, supply.source, time.monotonic() - began)
         return Prepared(place.cwd, place.release.digest, [Held(place.hold_fd)], entry)
 
     def _place(
@@ -271,10 +302,19 @@ class Executor:
                 self._pause.wait(FETCH_AGAIN_S)
         raise AssertionError("the last try raises or returns")
 
-    def _launch(self, attempt: Attempt, record: dict[str, Any], lock: Held, holds: list[Held]) -> None:
-        """Start the shim, give it the lock, and wait until it has ended."""
+    def _launch(
+        self,
+        attempt: Attempt,
+        record: dict[str, Any],
+        lock: Held,
+        holds: list[Held],
+        secrets_of_run: Callable[[], Mapping[str, str]],
+    ) -> None:
+        """Start the shim, give it the secrets and the lock, and wait until it has ended."""
         try:
-            shim = self._zygote.launch(attempt, lock.fd, [held.fd for held in holds])
+            shim = self._zygote.launch(attempt, lock.fd, [held.fd for held in holds], secrets_of_run())
+        except SecretUnavailable as error:
+            return _fail(attempt, record, _ordered(attempt) or "start_failed", str(error))
         except LaunchFailed as error:
             return _fail(attempt, record, "lost", f"no shim could be started: {error}")
         for held in [lock, *holds]:
@@ -284,23 +324,8 @@ class Executor:
         return None
 
 
-def _fetched(me: ThisNode, place: releases.Place, source: str, duration_s: float) -> SyncEntry | None:
-    """Return what had to come before the run could start, None if all was here."""
-    brought = place.release.brought
-    if brought is None:
-        return None
-    return SyncEntry(
-        project=place.release.project,
-        release=place.release.digest,
-        node=me.name,
-        why="pull",
-        said="brought",
-        source=source,
-        files=brought.files,
-        size_bytes=brought.size_bytes,
-        shared_files=brought.shared_files,
-        duration_s=duration_s,
-    )
+def _head(me: ThisNode, token: Token) -> dict[str, Any]:
+    return {**token._asdict(), "node": me.name, "boot_id": boot_id()}
 
 
 def _next_number(me: ThisNode, run_id: str, claimed: int) -> int:
@@ -309,25 +334,6 @@ def _next_number(me: ThisNode, run_id: str, claimed: int) -> int:
     while Attempt(me.home.attempt(run_id, number)).is_over():
         number += 1
     return number
-
-
-def environment(
-    node: str, token: Token, spec: RunSpec, cookie: str, prepared: Prepared, attempt: Attempt
-) -> dict[str, str]:
-    """Return the whole environment of a command: the node's, the spec's, and ours (INFRA_...)."""
-    ours = {
-        "INFRA_RUN": token.run,
-        "INFRA_ATTEMPT": str(token.attempt),
-        "INFRA_TOKEN": f"{token.attempt}:{token.claim}",
-        "INFRA_NODE": node,
-        "INFRA_SCRATCH": os.fspath(attempt.scratch),
-        "INFRA_COOKIE": cookie,
-    }
-    if spec.project:
-        # A release is immutable: python must not try to keep compiled files beside its sources.
-        ours |= {"INFRA_PROJECT": spec.project, "INFRA_RELEASE": prepared.release}
-        return {**settings.inherited(), "PYTHONDONTWRITEBYTECODE": "1", **spec.env, **ours}
-    return {**settings.inherited(), **spec.env, **ours}
 
 
 def _ordered(attempt: Attempt) -> str | None:
@@ -345,5 +351,5 @@ def _unwritten(attempt: Attempt, record: dict[str, Any]) -> str:
     return ""
 
 
-def _fail(attempt: Attempt, record: dict[str, Any], outcome: str, error: str) -> None:
-    exitrecord.write_exit(attempt.path, unstarted(record, outcome, error, now=time.time()))
+def _fail(attempt: Attempt, record: dict[str, Any], outcome: str, error: str, **more: Any) -> None:
+    exitrecord.write_exit(attempt.path, unstarted(record, outcome, error, now=time.time()) | more)

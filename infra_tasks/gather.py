@@ -131,7 +131,7 @@ def _wanted(attempt: Attempt, here: str) -> _Wanted | None:
     fields: dict[str, str] = (record or {}).get("fields") or {}
     if not record or not exit_record or not asks(fields) or exit_record.get("started_at") is None:
         return None
-    spec = RunSpec.from_json(fields["spec"])
+    spec = RunSpec.recorded(fields["spec"])
     counts = {name: int(fields.get(name) or 0) for name in ("retries_used", "lost", "unstarted")}
     end = outcome.ending(exit_record, spec, counts)
     if not spec.outputs or end.lost:

@@ -53,8 +53,12 @@ def _write_entry(home: Home, token: Token) -> None:
     """Write it as a file of its own: there is no lock yet, or it is on another disk, or an entry stands there."""
     home.live.mkdir(parents=True, exist_ok=True)
     beside = home.live / f".{os.getpid()}.{token.run}@{token.attempt}"
-    beside.write_text(token.claim)
-    beside.rename(_entry(home, token))
+    try:
+        beside.write_text(token.claim)
+        beside.rename(_entry(home, token))
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
 
 
 def leave(home: Home, token: Token) -> None:

@@ -11,10 +11,11 @@ from uuid import uuid4
 
 from infra_tasks.errors import BadFleet
 from infra_tasks.ledger.connect import FleetFile, fleet_of
-from infra_tasks.model.fleet import local_node
+from infra_tasks.model.sketch import local_node
 
 if TYPE_CHECKING:
     from infra_tasks.model.fleet import Fleet, Node
+    from infra_tasks.model.sketch import Sketch
     from infra_tasks.settings import Home
 
 
@@ -33,9 +34,9 @@ class ThisNode:
         return self.fleet.nodes[self.name]
 
 
-def name_here(home: Home, fleet: Fleet) -> str | None:
+def name_here(home: Home, fleet: Fleet | Sketch) -> str | None:
     """Return the name of the node that lives in this folder, or None."""
-    return local_node(fleet, home.root.resolve(), lambda text: Path(text).expanduser().resolve())
+    return local_node(fleet.nodes, home.root.resolve(), lambda text: Path(text).expanduser().resolve())
 
 
 def this_node(home: Home) -> ThisNode:

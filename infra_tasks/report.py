@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from infra_tasks import live
@@ -52,8 +53,7 @@ def report(
     record: dict[str, Any] = attempt.record() or {}
     fields = record.get("fields") or _fields(ledger, token)
     if not fields:
-        attempt.note_report()
-        live.leave(home, token)
+        _strike_off(home, token, attempt)
         return {"said": "fenced", "state": ""}
     end = ending_of(exit_record, fields)
     answer = tell(
@@ -72,17 +72,24 @@ def report(
         settle_in_s=CARRIED_ON_WITHIN_S if waited_for else 0,
     )
     if answer["said"] != "safe":
-        if answer["said"] == "final" and answer["state"] != end.to:
-            attempt.note_state(answer["state"])
+        other = answer["said"] == "final" and answer["state"] != end.to
+        _strike_off(home, token, attempt, answer["state"] if other else None)
+    return answer
+
+
+def _strike_off(home: Home, token: Token, attempt: Attempt, state: str | None = None) -> None:
+    """Note that the ledger knows the end; without room for that it stays, and is told again and noted then."""
+    with suppress(OSError):
+        if state:
+            attempt.note_state(state)
         attempt.note_report()
         live.leave(home, token)
-    return answer
 
 
 def ending_of(exit_record: Mapping[str, Any], fields: Mapping[str, Any]) -> Ending:
     """Return what an exit record comes to for a run with these fields, as they were when it was claimed."""
     counts = {name: int(fields.get(name) or 0) for name in ("retries_used", "lost", "unstarted")}
-    return outcome.ending(exit_record, RunSpec.from_json(fields["spec"]), counts)
+    return outcome.ending(exit_record, RunSpec.recorded(fields["spec"]), counts)
 
 
 def told_state(attempt: Attempt, fields: Mapping[str, Any]) -> str | None:

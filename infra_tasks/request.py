@@ -11,12 +11,22 @@ from celery.worker.request import Request
 
 from infra_tasks.control import cancelled
 from infra_tasks.errors import InfraError
+from infra_tasks.model.hint import arguments_shown
 
 log = logging.getLogger(__name__)
 
 
 class RunRequest(Request):  # type: ignore[misc]
     """A hint in a worker's hands."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if self._args or self._kwargs:  # a foreign client's spec: events and Flower would print its command and env
+            self._argsrepr, self._kwargsrepr = foreign_shown(self._args, self._kwargs), "{}"
+
+    def info(self, safe: bool = False) -> Any:  # noqa: ARG002, FBT001, FBT002  Celery's signature
+        """Return what `inspect` tells of it, never a spec."""
+        return super().info(safe=True)
 
     def terminate(self, pool: Any, signal: Any = None) -> None:  # noqa: ARG002  Celery's signature
         """Cancel the run; the child goes on and hears its end from the shim."""
@@ -28,6 +38,14 @@ class RunRequest(Request):  # type: ignore[misc]
             state.revoked.discard(self.id)
             _cancel_soon(self.id)
         return False
+
+
+def foreign_shown(args: Any, kwargs: Any) -> str:
+    """Return what may be shown of a spec that came as a message of its own; it may be wrong in any way."""
+    given = [*(args or ()), *(kwargs or {}).values()]
+    spec = given[-1] if given and isinstance(given[-1], dict) else {}
+    words = (spec.get(name) for name in ("name", "project", "node"))
+    return arguments_shown(*(word if isinstance(word, str) else None for word in words))
 
 
 def _cancel_soon(run_id: str) -> None:

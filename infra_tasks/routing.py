@@ -24,6 +24,11 @@ def pool_queue(labels: Iterable[str]) -> str:
     return "pool." + ("+".join(sorted(labels)) or ANY)
 
 
+def is_pool(queue: str) -> bool:
+    """Say whether several nodes may take runs from this queue."""
+    return queue.startswith("pool.")
+
+
 def dispatch_queue(node: str) -> str:
     """Return the queue of the node that has the source."""
     return f"dispatch.{node}"
@@ -36,7 +41,7 @@ def queue_of(node: str | None, labels: Iterable[str]) -> str:
 
 def serves(queue: str, node: str, labels: Iterable[str]) -> bool:
     """Say whether a node with these labels may take runs from this queue."""
-    if queue.startswith("pool."):
+    if is_pool(queue):
         wanted = queue.removeprefix("pool.")
         return wanted == ANY or set(wanted.split("+")) <= set(labels)
     return queue == node_queue(node)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,6 +47,11 @@ class Home:
         return self.root / "live"
 
     @property
+    def archive(self) -> Path:
+        """`<year>-<month>.jsonl.zst`: runs that have left the history, as far as this node exported them."""
+        return self.root / "archive"
+
+    @property
     def fetch(self) -> Path:
         """One small file per attempt whose outputs are to be fetched from another node: `<run id>@<attempt>`."""
         return self.root / "fetch"
@@ -67,8 +73,13 @@ class Home:
 
     @property
     def secrets(self) -> Path:
-        """Passwords, 0600 each."""
+        """Passwords of the node itself, 0600 each."""
         return self.root / "secrets"
+
+    @property
+    def secrets_json(self) -> Path:
+        """What runs are given by reference: names and values, 0600."""
+        return self.root / "secrets.json"
 
     @property
     def redis(self) -> Path:
@@ -80,6 +91,16 @@ class Home:
         """Loopback ports of this node, chosen once: {"redis": 40001, "flower": 40002}."""
         return self.root / "ports.json"
 
+    @property
+    def restoring_json(self) -> Path:
+        """There while a backup is being put back: a node does not start from half of one."""
+        return self.root / "restoring.json"
+
+    @property
+    def restored_json(self) -> Path:
+        """There where a backup made this folder a node: {"made_at"}; folders of runs from before it are not here."""
+        return self.root / "restored.json"
+
     def attempt(self, run_id: str, attempt: int) -> Path:
         """Return the folder of one attempt."""
         return self.runs / run_id / str(attempt)
@@ -89,6 +110,18 @@ def home(env: Mapping[str, str] | None = None) -> Home:
     """Return this node's folder: `INFRA_HOME`, else `~/.infra`."""
     env = os.environ if env is None else env
     return Home(Path(env.get("INFRA_HOME") or "~/.infra").expanduser().absolute())
+
+
+def said(env: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Return the variables a user may set and what they are set to; None for those that are not."""
+    env = os.environ if env is None else env
+    return {name: env.get(name) or None for name in ("INFRA_HOME", "INFRA_INCLUDE")}
+
+
+def completion(env: Mapping[str, str] | None = None) -> tuple[str, float]:
+    """Return what a shell asks to have completed (empty: nothing) and within how many seconds it wants an answer."""
+    env = os.environ if env is None else env
+    return env.get("_INFRA_COMPLETE", ""), float(env.get("INFRA_COMPLETION_S") or 0.22)
 
 
 def included_modules(env: Mapping[str, str] | None = None) -> list[str]:
@@ -126,3 +159,16 @@ def role_node(env: Mapping[str, str] | None = None) -> str:
     """Return the node whose role this process is; empty in any other process."""
     env = os.environ if env is None else env
     return env.get("INFRA_NODE", "")
+
+
+def has_browser(env: Mapping[str, str] | None = None, platform: str = sys.platform) -> bool:
+    """Say whether a browser can be shown to whoever asks: a screen, or a browser of their own choice.
+
+    Over ssh the screen of a Mac is somebody else's; and without any screen only browsers for terminals are found.
+    """
+    env = os.environ if env is None else env
+    if env.get("BROWSER"):
+        return True
+    if platform == "darwin":
+        return "SSH_CONNECTION" not in env
+    return bool(env.get("DISPLAY") or env.get("WAYLAND_DISPLAY"))

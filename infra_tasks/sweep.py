@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from infra_tasks.live import Token
 from infra_tasks.model.outcome import Ending
+from infra_tasks.model.recorded import not_known
 from infra_tasks.model.run import Reason, State
 from infra_tasks.report import tell
 
@@ -23,7 +24,18 @@ def sweep(ledger: Ledger, node: str) -> int:
         ledger.runs.expire(run_id)
     for run_id in said["lost"] or ():
         _lost_for_good(ledger, run_id)
-    return int(said["moved"]) + len(said["expired"]) + len(said["lost"])
+    for one in said["moving"]:
+        _unpin(ledger, one["run"], one["node"])
+    return int(said["moved"]) + len(said["expired"]) + len(said["lost"]) + len(said["moving"])
+
+
+def _unpin(ledger: Ledger, run_id: str, node: str) -> None:
+    """A run waits for a node that is drained, and only the fleet had pinned it there."""
+    run = ledger.runs.get(run_id)
+    if run is None or run.node != node or not_known(run.fields["spec"]):  # written anew, a part of it would be lost
+        return
+    spec = run.spec.model_copy(update={"node": None})
+    ledger.claims.unpin(run_id, node, spec.to_json(), actor="sweep", cause=f"{node} is drained: any node may take it")
 
 
 def _lost_for_good(ledger: Ledger, run_id: str) -> None:

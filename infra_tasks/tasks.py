@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from celery.canvas import maybe_signature
 from celery.exceptions import Ignore
 from celery.signals import worker_process_init
 from celery.utils import uuid
+from kombu.exceptions import OperationalError
 from kombu.utils import json
 
 from infra_tasks import settings
@@ -33,16 +35,18 @@ from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
 from infra_tasks.node import NodeHere, this_node
 from infra_tasks.routing import dispatch_queue
-from infra_tasks.submit import submission
+from infra_tasks.submit import submission, submissions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from celery.result import AsyncResult
 
     from infra_tasks.execute import Executor
     from infra_tasks.ledger.runs import Submission
+    from infra_tasks.many import RunResults
     from infra_tasks.settings import Home
+    from infra_tasks.typed import RunResult, RunSpecTask
 
 PULSE_TASK = "infra_tasks.pulse"
 PULSE_EVERY_S = 30
@@ -95,6 +99,12 @@ class RunTask(Task):  # type: ignore[misc]
         _trail(result)
         return result
 
+    def map(self, specs: Iterable[RunSpec | Mapping[str, Any]]) -> RunResults:
+        """Accept many specs in a few round trips; returns their results in order. Refuses all when one is wrong."""
+        from infra_tasks.many import RunResults  # noqa: PLC0415  who submits one run needs none of it
+
+        return RunResults(submit_many(specs))
+
     def after_return(self, status: str, _retval: Any, task_id: str, *_: Any) -> None:
         """All that follows the run was done by Celery's tracer: say so, unless a chord's body may still be missing."""
         told = told_of(self.request, task_id)
@@ -108,7 +118,7 @@ class RunTask(Task):  # type: ignore[misc]
 
 
 @app.task(base=RunTask, bind=True, name=RUN_TASK, shared=False)
-def run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+def _run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     """Look at the run this hint speaks of. Celery calls this on a node; users call `run_spec.delay(spec)`."""
     if RunTask.executor is None:
         _become_executor()  # Celery says nothing when that failed at the start of this child: try again, and be heard
@@ -120,6 +130,9 @@ def run_spec(self: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
     if verdict.said != "final":
         raise Ignore(verdict.cause)
     return _end(self.request, verdict.result, verdict.cause, followed=verdict.followed, home_node=verdict.home_node)
+
+
+run_spec: RunSpecTask = _run_spec
 
 
 @app.task(name=DISPATCH_TASK, bind=True, ignore_result=True, shared=False)
@@ -167,14 +180,26 @@ def check_code(node: str | None = None, project: str | None = None, digest: str 
         log.info("check of code: %s", "another one goes on" if said is None else f"{len(said)} projects")
 
 
-def ask_check(node: str, project: str | None = None, digest: str | None = None) -> None:
-    """Have a node check its code: all, or one project or release. An answer that came too late is no use to anybody."""
+def ask_check(node: str, project: str | None = None, digest: str | None = None, *, patient: bool = True) -> None:
+    """Have a node check its code: all, or one project or release. An answer that came too late is no use to anybody.
+
+    Raises kombu's OperationalError when the broker is away; who is not `patient` hears that at once.
+    """
     check_code.apply_async(
         kwargs={"node": node, "project": project, "digest": digest},
         queue=dispatch_queue(node),
         expires=CHECK_EVERY_S,
         ignore_result=True,
+        retry=patient,
     )
+
+
+def ask_check_at_once(node: str, project: str, digest: str) -> None:
+    """Have a release that was just brought checked; the next tick will, if this cannot be said now."""
+    try:
+        ask_check(node, project, digest, patient=False)
+    except OperationalError as error:
+        log.warning("the check of %s %s is left to the next tick: %s", project, digest[:12], error)
 
 
 def _is_stopping(home: Home) -> bool:
@@ -202,13 +227,15 @@ def _become_executor(**_: Any) -> None:
 
         zygote = Zygote()
         zygote.warm()
-        RunTask.executor = Executor(NodeHere(settings.home()).current, _ledger(), zygote)
+        RunTask.executor = Executor(NodeHere(settings.home()).current, _ledger(), zygote, ask_check_at_once)
 
 
-def submit_many(specs: Iterable[RunSpec | Mapping[str, Any]]) -> list[AsyncResult]:
-    """Accept many specs in a few round trips; returns their AsyncResults in order. Refuses all when one is wrong."""
-    fleet = _fleet_file().current()
-    many = [submission(spec, fleet, uuid(), **_home()) for spec in specs]
+def submit_many(specs: Iterable[RunSpec | Mapping[str, Any]]) -> list[RunResult]:
+    """Accept many specs in a few round trips; returns their AsyncResults in order.
+
+    Refuses all when one is wrong: BadSpec then says what is wrong with each.
+    """
+    many = submissions(specs, _fleet_file().current(), **_home())
     return [run_spec.AsyncResult(run_id) for run_id in _ledger().runs.submit_many(many)]
 
 
@@ -315,7 +342,9 @@ def _signatures(links: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    return value.model_dump(mode="json", exclude_unset=True) if isinstance(value, RunSpec) else value
+    if isinstance(value, RunSpec):
+        return value.model_dump(mode="json", exclude_unset=True)
+    return dict(value) if isinstance(value, Mapping) and not isinstance(value, dict) else value
 
 
 def _positive(name: str, value: Any) -> float:

@@ -1,8 +1,8 @@
 """The agent role: the node's voice to the ledger.
 
 Heartbeat and renewal of all leases in one call, whose answer carries the orders for the shims; reports of exits nobody
-waits for; the sweep; shipping of followed output; which releases are here; burial of attempts whose shim is dead or
-frozen.
+waits for; the sweep; export of what leaves the history; shipping of followed output; which releases are here; burial of
+attempts whose shim is dead or frozen.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ from infra_tasks.releases.remote.launcher import write_launcher
 from infra_tasks.runner.clock import boot_clock, boot_id
 from infra_tasks.ship import Shipper
 from infra_tasks.sweep import sweep
+from workers.archiving import Archiving
 from workers.holding import Holdings
 from workers.keeping import Keeper
 from workers.minding import Minder
 from workers.orders import orders_for
 from workers.presenting import Presentation
 from workers.role import enter
+from workers.telling import machine
 
 if TYPE_CHECKING:
     from infra_tasks.live import LiveAttempt
@@ -56,11 +58,13 @@ class Agent:
         self._keeper = Keeper(home)
         self._shipper = Shipper(home, self._ledger)
         self._holdings = Holdings(home, self._ledger)
+        self._archiving = Archiving(self._ledger)
         self._due = {"renew": 0.0, "sweep": 0.0}
         self._reachable = True
         self._is_stranger = False
         self._unheld: set[tuple[str, int, str]] = set()
         self._presentation: Presentation | None = None
+        self._heard_out = False
 
     def run_once(self, now: float) -> None:
         """Mind the attempts of this node (needs no Redis), then talk to the ledger. `now`: monotonic seconds."""
@@ -69,7 +73,8 @@ class Agent:
             for one in attempts:
                 _order(one, {"stop": "down"})
         self._minder.run_once(attempts)
-        self._keeper.run_once(now, float(self._here.current().fleet.limits.keep_runs_days))
+        if self._heard_out:  # a ledger that has forgotten may need old ends: none is deleted before they were told
+            self._keeper.run_once(now, float(self._here.current().fleet.limits.keep_runs_days))
         try:
             self._talk(attempts, now)
         except FleetUnreachable as error:
@@ -90,6 +95,7 @@ class Agent:
         self._shipper.turn()
         if not self._is_stranger:
             self._holdings.run_once(self._here.current().name, now)
+            self._archiving.run_once(self._here.current(), now)
         if self._is_due("sweep", now, SWEEP_EVERY_S):
             sweep(self._ledger, self._here.current().name)
 
@@ -109,9 +115,10 @@ class Agent:
             slots=me.node.slots,
             labels=json.dumps(list(me.node.labels)),
             version=infra_tasks.__version__,
-            info=json.dumps({"load": os.getloadavg()[0], "cpus": os.cpu_count(), "root": str(self._home.root)}),
+            info=json.dumps(machine(self._home)),
             longest_s=me.fleet.limits.lost_after_s,
             live=[one.token._asdict() for one in attempts],
+            most_running=me.fleet.most_running(me.name),
         )
         self._is_stranger = answer["said"] == "stranger"
         if self._is_stranger:
@@ -120,6 +127,7 @@ class Agent:
         for one in attempts:
             wish = answer["attempts"].get(f"{one.token.run}@{one.token.attempt}") or {}
             _order(one, orders_for(wish, one.folder.record() or {}, sent_at))
+        self._heard_out = not (answer["present"] or answer["safe"])
         if answer["present"]:
             self._presentation = self._presentation or Presentation(self._ledger, me)
         elif not answer["safe"]:

@@ -1,4 +1,6 @@
-"""The beat role: sends what `beat_schedule.py` says. On several nodes at once only the one with the lease sends.
+"""The beat role: sends what `beat_schedule.py` says, and fires the schedules of users.
+
+On several nodes at once only the one with the lease does.
 
 Celery's beat with redbeat's schedule in Redis, made steady: a Redis that is away, a lost lease and a clock that jumps
 are waited out in the process, and the heartbeat goes on meanwhile (redbeat itself exits or blocks; its issues 208,
@@ -22,17 +24,24 @@ from redis.backoff import NoBackoff
 from redis.exceptions import LockError, RedisError
 from redis.retry import Retry
 
+from infra_tasks.errors import FleetUnreachable
+from infra_tasks.settings import home
 from workers.role import Pulse, enter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from celery import Celery
     from redis.lock import Lock
+
+    from infra_tasks.settings import Home
 
 LONGEST_SLEEP_S = 1.0  # between two heartbeats
 STANDBY_S = 1.0  # how often a beat without the lease asks for it
 AWAY_S = 1.0  # how often a Redis that is away is tried
 LEASE_S = 30.0  # a dead beat is replaced after so long
 LATE_CLOCK_S = 5.0  # a wall clock that went back further than this left entries in the future
+ANSWER_WITHIN_S = 3.0  # Redis, asked for schedules: no heartbeat comes out of a beat that waits
 REDIS_OPTIONS = {"socket_timeout": 5, "socket_connect_timeout": 3, "health_check_interval": 10}
 
 log = logging.getLogger("beat")
@@ -41,8 +50,9 @@ log = logging.getLogger("beat")
 class SteadyScheduler(RedBeatScheduler):  # type: ignore[misc]
     """redbeat's schedule under our own lease, one tick at a time."""
 
-    def __init__(self, app: Celery, pulse: Pulse, **options: Any) -> None:
+    def __init__(self, app: Celery, pulse: Pulse, turn: Callable[[], object] | None = None, **options: Any) -> None:
         self._pulse = pulse
+        self._turn = turn
         self._away = False
         self._is_set_up = False
         self._wall_ahead_s = _wall_ahead_s()
@@ -76,7 +86,18 @@ class SteadyScheduler(RedBeatScheduler):  # type: ignore[misc]
             self._is_set_up = True
         if self._clock_went_back():
             self._mend_schedule()
+        self._fire()
         return min(float(super().tick(**options)), LONGEST_SLEEP_S)
+
+    def _fire(self) -> None:
+        """Fire what users have scheduled; whatever is wrong with that, our own ticks are sent."""
+        try:
+            if self._turn:
+                self._turn()
+        except FleetUnreachable as error:
+            log.warning("schedules wait: %s", error)
+        except Exception:
+            log.exception("schedules could not be looked after")
 
     def _keep_lease(self) -> bool:
         if self.lock is None:
@@ -133,19 +154,36 @@ def _wall_ahead_s() -> float:
     return time.time() - time.monotonic()
 
 
-def service(app: Celery, pulse: Pulse, schedule: dict[str, dict[str, Any]]) -> Service:
-    """Return Celery's beat service with our scheduler."""
+def service(
+    app: Celery, pulse: Pulse, schedule: dict[str, dict[str, Any]], turn: Callable[[], object] | None = None
+) -> Service:
+    """Return Celery's beat service with our scheduler; `turn` is called about once a second, with the lease."""
     app.conf.beat_schedule = schedule
+    if "redbeat_redis_url" not in app.conf:
+        # Said here alone: it has a password, and workers tell whoever asks what their settings are.
+        app.conf.redbeat_redis_url = app.conf.broker_url
     if "redbeat_redis_options" not in app.conf:
         app.conf.redbeat_redis_options = {**REDIS_OPTIONS, "retry": Retry(NoBackoff(), 0)}
-    return Service(app, max_interval=LONGEST_SLEEP_S, scheduler_cls=partial(SteadyScheduler, pulse=pulse))
+    return Service(app, max_interval=LONGEST_SLEEP_S, scheduler_cls=partial(SteadyScheduler, pulse=pulse, turn=turn))
 
 
-def run(app: Celery, pulse: Pulse, schedule: dict[str, dict[str, Any]]) -> None:
+def run(
+    app: Celery, pulse: Pulse, schedule: dict[str, dict[str, Any]], turn: Callable[[], object] | None = None
+) -> None:
     """Send what the schedule says until a signal ends it; the lease is given back then."""
     for signum in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signum, lambda *_: sys.exit(0))
-    service(app, pulse, schedule).start()
+    service(app, pulse, schedule, turn).start()
+
+
+def firing(at: Home) -> Callable[[], object]:
+    """Return what fires the schedules of users, as the nodes.json in this folder says now."""
+    from infra_tasks.ledger import Ledger  # noqa: PLC0415
+    from infra_tasks.ledger.connect import FleetFile, url_of  # noqa: PLC0415
+    from infra_tasks.schedules.turn import turn  # noqa: PLC0415
+
+    file, ledger = FleetFile(at), Ledger.at(url_of(at), socket_timeout_s=ANSWER_WITHIN_S)
+    return lambda: turn(ledger, file.current(), at)
 
 
 def main() -> int:
@@ -154,7 +192,7 @@ def main() -> int:
     from infra_tasks.app import app  # noqa: PLC0415
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    run(app, enter("beat"), SCHEDULE)
+    run(app, enter("beat"), SCHEDULE, firing(home()))
     return 0
 
 

@@ -29,6 +29,7 @@ def main() -> int:
     from infra_tasks.app import app  # noqa: PLC0415  reads INFRA_ROLE and INFRA_NODE
     from workers.celery_role import mend, serve  # noqa: PLC0415
     from workers.taking_up import TakeUp  # noqa: PLC0415
+    from workers.threads import Threads  # noqa: PLC0415
 
     mend(dispatch_queue(me.name))
     fetch_outputs()
@@ -37,7 +38,7 @@ def main() -> int:
         app,
         pulse,
         hostname=f"control@{me.name}",
-        pool_cls="threads",
+        pool_cls=Threads,
         concurrency=THREADS,
         queues=[dispatch_queue(me.name), GUARDIAN, FOREIGN],
     )

@@ -16,6 +16,7 @@ from infra_tasks.runner.clock import process_started
 if TYPE_CHECKING:
     from pathlib import Path
 
+ROOM_BYTES = 128  # the words are always as long: written over, they need no room on a full disk
 SAME_START_S = 0.02  # two readings of one process' start differ by less than a kernel tick
 
 
@@ -56,15 +57,13 @@ def sign(fd: int, pid: int) -> Holder | None:
     started = process_started(pid)
     if started is None:
         return None
-    words = json.dumps({"pid": pid, "started": started}).encode()
-    os.pwrite(fd, words, 0)
-    os.ftruncate(fd, len(words))
+    os.pwrite(fd, json.dumps({"pid": pid, "started": started}).encode().ljust(ROOM_BYTES), 0)
     return Holder(pid, started)
 
 
 def wipe(fd: int) -> None:
     """Forget who held the lock before."""
-    os.ftruncate(fd, 0)
+    os.pwrite(fd, b" " * ROOM_BYTES, 0)
 
 
 def holder(path: Path) -> Holder | None:

@@ -14,7 +14,7 @@ from infra_tasks.errors import InfraError
 from infra_tasks.model.outcome import unstarted
 from infra_tasks.node import NodeHere
 from infra_tasks.report import report
-from infra_tasks.runner import exitrecord
+from infra_tasks.runner import cell, exitrecord
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.clock import boot_clock, boot_id
 from infra_tasks.runner.tree import kill_leftovers, kill_shim
@@ -156,6 +156,7 @@ class Minder:
         if started.get("boot_id") != boot_id():
             return {**end, "started_at": started["started_at"], "error": "its machine was started anew"}
         survivors = kill_leftovers(started, record["cookie"], record["mark"], grace_s=BURY_GRACE_S)
+        cell.remove(record["cookie"])
         outcome, why = _outcome(record, started, one.folder.orders())
         return {
             **end,

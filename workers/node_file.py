@@ -51,6 +51,14 @@ def new_port(home: Home, name: str) -> int:
         return _choose(home, name)
 
 
+def keep_port(home: Home, name: str, port: int) -> None:
+    """Note the port that was asked for: who looks for `name` looks there."""
+    with _alone(home):
+        taken = read_json(home.ports_json)
+        if taken.get(name) != port:
+            write_json(home.ports_json, {**taken, name: port})
+
+
 def _choose(home: Home, name: str) -> int:
     taken = read_json(home.ports_json)
     for _ in range(1000):
@@ -87,3 +95,12 @@ def password_of(home: Home, name: str) -> str:
             os.link(beside, path)
         beside.unlink()
     return path.read_text().strip()
+
+
+def passwords(home: Home) -> list[str]:
+    """Return every password this node has made so far."""
+    found = []
+    for path in home.secrets.glob("[!.]*"):
+        with contextlib.suppress(OSError, ValueError):
+            found.append(path.read_text().strip())
+    return found

@@ -13,12 +13,14 @@ import hashlib
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra_tasks.errors import BadFleet, InfraError
 from infra_tasks.model.broker_url import EMBEDDED
-from infra_tasks.model.fleet import Fleet, local_node, parse_fleet
+from infra_tasks.model.fleet import Fleet, parse_fleet
+from infra_tasks.model.sketch import local_node
 from infra_tasks.settings import home as home_of
 from workers.json_file import read_json
 
@@ -31,12 +33,15 @@ READS = {
     "control": ("broker", "limits", "nodes", "projects"),
     "worker": ("broker", "limits"),
     "beat": ("broker",),
-    "flower": ("broker",),
+    "flower": ("broker", "flower"),
 }
 
 
 def keep_accepted(home: Home, text: bytes) -> None:
-    """Keep what was found right. It may hold a password."""
+    """Keep what was found right, unless it is kept already. It may hold a password."""
+    with suppress(FileNotFoundError):
+        if home.accepted_json.read_bytes() == text:
+            return
     beside = home.accepted_json.with_name(f".nodes.accepted.{os.getpid()}")
     with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:  # noqa: PTH123
         file.write(text)
@@ -67,7 +72,8 @@ def read_plan(home: Home) -> dict[str, Any]:
     node = _own_name(fleet, home)
     if node is None:
         raise BadFleet(f'{home.nodes_json}: no node has "ssh": "local" and the root {home.root}')
-    keep_accepted(home, text)
+    with suppress(OSError):  # a full disk: what was accepted before stays
+        keep_accepted(home, text)
     return node_plan(fleet, node)
 
 
@@ -76,7 +82,7 @@ def _own_name(fleet: Fleet, home: Home) -> str | None:
     name = read_json(home.node_json).get("name")
     if name in fleet.nodes:
         return str(name)
-    return local_node(fleet, home.root, lambda written: Path(written).expanduser())
+    return local_node(fleet.nodes, home.root, lambda written: Path(written).expanduser())
 
 
 def main() -> int:

@@ -24,6 +24,8 @@ def orders_for(wish: Mapping[str, Any], record: Mapping[str, Any], sent_at: floa
     if wish.get("cancel"):
         orders["stop"] = "cancel"
         orders["kill"] = wish["cancel"] == "kill"
+    elif wish.get("down"):
+        orders["stop"] = "down"
     limit = wish.get("timeout_s")
     if limit and limit != record.get("timeout_s"):
         orders["timeout_s"] = limit
@@ -41,4 +43,4 @@ def stop_moment(sent_at: float, stop_after_s: float) -> float:
 def _stop_after_s(record: Mapping[str, Any]) -> float:
     from infra_tasks.model.spec import RunSpec  # noqa: PLC0415  only leased attempts need it
 
-    return RunSpec.from_json(record["fields"]["spec"]).stop_after_s
+    return RunSpec.recorded(record["fields"]["spec"]).stop_after_s

@@ -76,6 +76,7 @@ class Patience:
     boot_s: float = 60.0
     silence_s: float = 20.0
     stop_s: float = 10.0
+    longest_delay_s: float = LONGEST_DELAY_S
 
 
 @dataclass(frozen=True)
@@ -160,12 +161,12 @@ def asked_to_stop(life: Life, now: float, *, silent: bool) -> Life:
     return replace(life, state=State.STOPPING, since=now, was_silent=silent)
 
 
-def buried(life: Life, now: float, order: Order, luck: float) -> Life:
-    """Return the life of a role that died; `luck` (0..1) spreads the next try."""
+def buried(life: Life, now: float, order: Order, luck: float, longest_s: float = LONGEST_DELAY_S) -> Life:
+    """Return the life of a role that died; `luck` (0..1) spreads the next try, at most `longest_s` later."""
     on_purpose = life.state in (State.STOPPING, State.KILLING) and not life.was_silent
     deaths = 0 if on_purpose else _deaths(life, now)
     state = State.BACKOFF if order in (Order.RUN, Order.RENEW) else State.STOPPED
-    return replace(life, state=state, since=now, deaths=deaths, next_try_at=now + delay_s(deaths, luck))
+    return replace(life, state=state, since=now, deaths=deaths, next_try_at=now + delay_s(deaths, luck, longest_s))
 
 
 def _deaths(life: Life, now: float) -> int:
@@ -175,12 +176,12 @@ def _deaths(life: Life, now: float) -> int:
     return max(1, life.deaths + 1 - int(lived_s / FORGIVEN_PER_S))
 
 
-def delay_s(deaths: int, luck: float) -> float:
-    """Return how many seconds to wait after so many deaths in a row."""
+def delay_s(deaths: int, luck: float, longest_s: float = LONGEST_DELAY_S) -> float:
+    """Return how many seconds to wait after so many deaths in a row, `longest_s` at most."""
     if deaths <= 1:
         return FIRST_DELAY_S * deaths
     plain_s = NEXT_DELAY_S * 2.0 ** min(deaths - 2, 10)
-    return min(LONGEST_DELAY_S, plain_s * (1 - JITTER + 2 * JITTER * luck))
+    return min(longest_s, plain_s * (1 - JITTER + 2 * JITTER * luck))
 
 
 def forgave_gap(life: Life, gap_s: float) -> Life:

@@ -6,8 +6,10 @@ There may be many kept ends: a turn presents some of them, so that the agent's o
 from __future__ import annotations
 
 import logging
-from itertools import chain, islice
-from typing import TYPE_CHECKING, Any
+import os
+import time
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from infra_tasks import live
 from infra_tasks.live import LiveAttempt, Token
@@ -15,16 +17,21 @@ from infra_tasks.report import told_state
 from infra_tasks.runner.attempt import Attempt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from infra_tasks.ledger import Ledger
     from infra_tasks.node import ThisNode
     from infra_tasks.settings import Home
 
-# Folders looked at in a turn: a few milliseconds each hundred.
-A_TURN = 300
+# Runs asked about in a turn, in one question: the claims of the whole fleet wait for this node's last word, and a week
+# of kept ends is on its disk. Few of them are news; only of these the files are read, some milliseconds each hundred.
+ASKED_IN_A_TURN = 2000
+SAID_IN_A_TURN = 300
+DAY_S = 86400.0
 
 log = logging.getLogger("infra_tasks.agent")
+
+Thing = TypeVar("Thing")
 
 
 class Presentation:
@@ -33,13 +40,13 @@ class Presentation:
     def __init__(self, ledger: Ledger, me: ThisNode) -> None:
         self._ledger = ledger
         self._me = me
-        self._batches = _batches(chain(live.attempts(me.home), _ended(me.home)))
+        self._batches = self._all()
         self._said = 0
 
     def run_once(self) -> bool:
         """Present some more; True when all is said. Raises FleetUnreachable: begin anew then."""
         batch = next(self._batches, None)
-        news = [one for one in batch or () if self._is_news(one)]
+        news = self._news(batch or [])
         self._said += len(news)
         said = self._ledger.claims.present(
             self._me.name, self._me.uuid, [_said(one) for one in news], done=batch is None
@@ -51,21 +58,55 @@ class Presentation:
             log.warning("the ledger asked what this node holds: presented %d attempts", self._said)
         return batch is None
 
-    def _is_news(self, one: LiveAttempt) -> bool:
-        if not one.folder.exit_record():
-            return True
-        run = self._ledger.runs.get(one.token.run)
-        return run is None or not (run.final or run.attempt > one.token.attempt)
+    def _all(self) -> Iterator[list[LiveAttempt]]:
+        """What lives, then the kept ends of those runs whose end the ledger does not know; a turn each."""
+        yield list(live.attempts(self._me.home))
+        for runs in _some_at_a_time(_runs(self._me.home), ASKED_IN_A_TURN):
+            final = {run.id for run in self._ledger.runs.some(runs, ("state",)) if run.final}
+            ended = (one for run in runs if run not in final for one in _last_end(self._me.home, run))
+            yield from _some_at_a_time(ended, SAID_IN_A_TURN) if len(final) < len(runs) else [[]]
+
+    def _news(self, attempts: list[LiveAttempt]) -> list[LiveAttempt]:
+        """What lives, and of what ended what the ledger does not know, or knows an earlier attempt of."""
+        known = {
+            run.id: run for run in self._ledger.runs.some([one.token.run for one in attempts], ("state", "attempt"))
+        }
+
+        def is_news(one: LiveAttempt) -> bool:
+            run = known.get(one.token.run)
+            if run is None:
+                return not self._has_left_the_history(one)
+            return not (run.final or run.attempt > one.token.attempt)
+
+        return [one for one in attempts if not one.folder.exit_record() or is_news(one)]
+
+    def _has_left_the_history(self, one: LiveAttempt) -> bool:
+        """Say whether it was reported so long ago that the ledger forgot it as it should: it must not begin anew."""
+        try:
+            reported_at = (one.folder.folder / "reported").stat().st_mtime
+        except OSError:
+            return False
+        return reported_at < time.time() - float(self._me.fleet.limits.history_days) * DAY_S
 
 
-def _ended(home: Home) -> Iterator[LiveAttempt]:
-    """Every reported end that is still on this disk, of each run the last."""
-    for folder in home.runs.iterdir() if home.runs.is_dir() else ():
-        attempts = sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else []
-        for attempt in (Attempt(folder / str(number)) for number in attempts[-1:]):
-            record = attempt.record()
-            if record and attempt.exit_record():
-                yield LiveAttempt(Token(folder.name, record["attempt"], record["claim"]), attempt)
+def _some_at_a_time(many: Iterator[Thing], most: int) -> Iterator[list[Thing]]:
+    while part := list(islice(many, most)):
+        yield part
+
+
+def _runs(home: Home) -> Iterator[str]:
+    """The names of all runs with a folder on this disk."""
+    return (one.name for one in os.scandir(home.runs)) if home.runs.is_dir() else iter(())
+
+
+def _last_end(home: Home, run: str) -> Iterator[LiveAttempt]:
+    """The last attempt of a run that is on this disk, if it has ended."""
+    folder = home.runs / run
+    numbers = sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else []
+    for attempt in (Attempt(folder / str(number)) for number in numbers[-1:]):
+        record = attempt.record()
+        if record and attempt.exit_record():
+            yield LiveAttempt(Token(run, record["attempt"], record["claim"]), attempt)
 
 
 def _said(one: LiveAttempt) -> dict[str, Any]:
@@ -79,9 +120,3 @@ def _said(one: LiveAttempt) -> dict[str, Any]:
 
 # Restored fresh: what an attempt's record says of these was true only when it was claimed.
 _THE_LEDGERS_OWN = frozenset({"state", "attempt", "claim", "cancel", "dispatch", "lease_until", "hints"})
-
-
-def _batches(attempts: Iterable[LiveAttempt]) -> Iterator[list[LiveAttempt]]:
-    rest = iter(attempts)
-    while batch := list(islice(rest, A_TURN)):
-        yield batch

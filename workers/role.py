@@ -14,10 +14,12 @@ import time
 from typing import TYPE_CHECKING
 
 from infra_tasks.errors import AlreadyRunning
+from infra_tasks.masked_logs import mask_logs
 from infra_tasks.settings import home as home_of
 from workers import lock
 from workers.json_file import write_json
 from workers.log_file import follow
+from workers.node_file import passwords
 from workers.role_files import RoleFiles
 
 if TYPE_CHECKING:
@@ -71,7 +73,9 @@ def enter(name: str, home: Home | None = None, env: MutableMapping[str, str] | N
     Raises AlreadyRunning when another process is this role.
     """
     env = os.environ if env is None else env
-    files = RoleFiles(home or home_of(env), name)
+    home = home or home_of(env)
+    mask_logs(passwords(home))
+    files = RoleFiles(home, name)
     fd = inherited_lock(files, env)
     if fd is None:
         fd = _take_by_hand(files)

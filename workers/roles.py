@@ -38,10 +38,11 @@ def _python(module: str) -> tuple[str, ...]:
     return (sys.executable, "-m", module)
 
 
+# Nothing goes on without it, and what kills it again and again (a full disk) passes: it is tried often.
 REDIS = RolePlan(
     name="redis",
     argv=_python("workers.redis_server"),
-    patience=Patience(boot_s=30, silence_s=20, stop_s=20),
+    patience=Patience(boot_s=30, silence_s=20, stop_s=20, longest_delay_s=5),
     answers_ping=True,
     uses_redis=False,
 )
@@ -59,7 +60,8 @@ WORKER = RolePlan(
 BEAT = RolePlan(name="beat", argv=_python("workers.beat"), patience=Patience(boot_s=60, silence_s=30, stop_s=10))
 FLOWER = RolePlan(name="flower", argv=_python("workers.flower"), patience=Patience(boot_s=60, silence_s=30, stop_s=10))
 
-START_ORDER = (REDIS, AGENT, CONTROL, WORKER, BEAT, FLOWER)
+# Commands go on first: the agent renews leases and presents what runs, the worker takes what waits.
+START_ORDER = (REDIS, AGENT, WORKER, CONTROL, BEAT, FLOWER)
 
 
 def node_roles(*, embedded: bool, env: dict[str, dict[str, str]] | None = None) -> tuple[RolePlan, ...]:

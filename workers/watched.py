@@ -46,6 +46,7 @@ class Watched:
         self._late_from: float | None = None  # since when the roles after this one wait for it
         self._restarts = 0
         self._was_started = False
+        self._unsaid = False
         self.was_ready = False
 
     @property
@@ -85,7 +86,7 @@ class Watched:
         before = self.life.state
         if decision is not Decision.NOTHING:
             self._do(decision, turn, seen)
-        if self.life.state is not before:
+        if self.life.state is not before or self._unsaid:
             self.say()
 
     def _look(self, turn: Turn) -> Seen:
@@ -120,14 +121,15 @@ class Watched:
         keep_small(self.files.log)
         self._pulses.reset(turn.now)
         self._late_from = turn.now if self._late_from is None else self._late_from
-        self._restarts += self._was_started
+        # Renewed by a changed plan it did nothing wrong: only what fell is counted.
+        self._restarts += self._was_started and self.stamp == turn.stamp
         self._was_started = True
         self.stamp = turn.stamp
         try:
             self.process.start(self.plan, turn.env)
         except OSError as error:
             log.error("%s: cannot be started: %s", self.name, error)  # noqa: TRY400  the sentence is the whole truth
-            self.life = policy.buried(policy.started(self.life, turn.now), turn.now, Order.RUN, turn.luck)
+            self.life = self._buried(policy.started(self.life, turn.now), turn, Order.RUN)
             return
         self.life = policy.started(self.life, turn.now)
         log.info("%s: started, pid %s", self.name, self.process.pid)
@@ -151,7 +153,7 @@ class Watched:
         before, pid = self.life, self.process.pid
         code = self.process.bury()
         self._late_from = turn.now if self._late_from is None else self._late_from
-        self.life = policy.buried(before, turn.now, turn.order, turn.luck)
+        self.life = self._buried(before, turn, turn.order)
         if before.state in (State.STOPPING, State.KILLING):
             log.info("%s: stopped, pid %s", self.name, pid)
             return
@@ -159,6 +161,9 @@ class Watched:
         said = last_lines(self.files.log, 5)
         log.warning("%s: pid %s died (%s) after %.1f s; next try in %.1f s\n%s",
                     self.name, pid, _ended(code), lived_s, retry_s, said)  # fmt: skip
+
+    def _buried(self, life: Life, turn: Turn, order: Order) -> Life:
+        return policy.buried(life, turn.now, order, turn.luck, self.plan.patience.longest_delay_s)
 
     def _ask(self, turn: Turn, seen: Seen) -> None:
         silent = policy.is_silent(self.plan.patience, self.life, seen, turn.now)
@@ -182,19 +187,24 @@ class Watched:
         self.files.status.unlink(missing_ok=True)
 
     def say(self) -> None:
-        """Write what `infra status` shows."""
+        """Write what `infra status` shows; what cannot be written (a full disk) is written later."""
         holder = self.process.holder if self.lives else None
-        write_json(
-            self.files.status,
-            {
-                "pid": self.process.pid if self.lives else None,
-                "started": holder.started if holder else None,
-                "since_at": time.time(),
-                "restarts": self._restarts,
-                "state": str(self.life.state),
-                "stamp": self.stamp,
-            },
-        )
+        says = {
+            "pid": self.process.pid if self.lives else None,
+            "started": holder.started if holder else None,
+            "since_at": time.time(),
+            "restarts": self._restarts,
+            "state": str(self.life.state),
+            "stamp": self.stamp,
+        }
+        try:
+            write_json(self.files.status, says)
+        except OSError as error:
+            if not self._unsaid:
+                log.error("%s: its state cannot be written: %s", self.name, error)  # noqa: TRY400  the sentence is enough
+            self._unsaid = True
+        else:
+            self._unsaid = False
 
 
 def _ended(code: int | None) -> str:

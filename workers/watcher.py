@@ -20,12 +20,14 @@ import time
 from typing import TYPE_CHECKING
 
 from infra_tasks import __version__
-from infra_tasks.errors import AlreadyRunning, InfraError
+from infra_tasks.errors import AlreadyRunning, BackupFailed, InfraError
+from infra_tasks.masked_logs import mask_logs
+from infra_tasks.runner.cell import make_room
 from infra_tasks.settings import home as home_of
 from workers import lock, stopping
 from workers.json_file import write_json
 from workers.log_file import follow, keep_small
-from workers.node_file import kept_port
+from workers.node_file import kept_port, passwords
 from workers.plan_source import PlanSource
 from workers.policy import Order
 from workers.pulses import FilePulses, Pulses, RedisPulses
@@ -82,6 +84,7 @@ class Watcher:
         self._leaving: list[Watched] = []
         self._signals: list[int] = []
         self._redis_port = kept_port(home, "redis")
+        self._complaints: dict[str, str] = {}
         self._set_plans(plans(), self._since)
         self._leaving += [self._watch(unknown_role(name), self._since) for name in self._strange_names()]
         for role in [*self.roles, *self._leaving]:
@@ -106,7 +109,10 @@ class Watcher:
             self._hear(self._signals.pop(0), now)
         if now - self._housekept >= HOUSEKEEPING_EVERY_S:
             self._housekept = now
-            self._keep_house(now)
+            try:
+                self._keep_house(now)
+            except OSError as error:
+                self._complain("house", f"the node's files could not be looked after: {error}")
         self._turn_roles(now)
         return self._next_phase(now)
 
@@ -148,16 +154,30 @@ class Watcher:
             self._enter(Phase.STOPPING, now)
 
     def _turn_roles(self, now: float) -> None:
-        self._redis_port = kept_port(self.home, "redis")
+        # Unreadable for a moment it is what it was: roles are not renewed for that.
+        self._redis_port = kept_port(self.home, "redis") or self._redis_port
         may_start = True
         for role, order in zip(self.roles, self._orders(), strict=True):
-            role.turn(self._turn(role, order, now, may_start=may_start))
+            self._turn_one(role, self._turn(role, order, now, may_start=may_start))
             may_start = may_start and role.lets_next_start(now)
         for role in self._leaving:
-            role.turn(self._turn(role, Order.STOP, now, may_start=False))
+            self._turn_one(role, self._turn(role, Order.STOP, now, may_start=False))
         for role in [role for role in self._leaving if role.rests]:
             role.let_go()
             self._leaving.remove(role)
+
+    def _turn_one(self, role: Watched, turn: Turn) -> None:
+        """Without files or room for one role, the others are still watched, and it is looked at again."""
+        try:
+            role.turn(turn)
+        except OSError as error:
+            self._complain(role.name, f"{role.name} could not be looked after: {error}")
+
+    def _complain(self, about: str, what: str) -> None:
+        """Once, until something else is wrong with it: on a full disk many things are, in every turn."""
+        if what != self._complaints.get(about):
+            log.error("%s", what)
+        self._complaints[about] = what
 
     def _turn(self, role: Watched, order: Order, now: float, *, may_start: bool) -> Turn:
         stamp = role.plan.stamp(__version__, self._redis_port)
@@ -191,7 +211,10 @@ class Watcher:
 
     def _say(self) -> None:
         says = {"pid": os.getpid(), "since_at": time.time(), "version": __version__, "state": str(self.phase)}
-        write_json(self.home.root / "watcher.json", says)
+        try:
+            write_json(self.home.root / "watcher.json", says)
+        except OSError as error:
+            self._complain("watcher.json", f"watcher.json cannot be written: {error}")
 
     # -- plans
 
@@ -241,6 +264,12 @@ def _take_watcher_lock(home: Home) -> int:
             f"a watcher already runs for {home.root}: pid {other.pid if other else 'unknown'}. "
             "Stop it with `infra down`, or set INFRA_HOME to another folder"
         )
+    if home.restoring_json.exists():
+        os.close(fd)
+        raise BackupFailed(
+            f"a backup was being put into {home.root} and that did not end: half of it does not start. "
+            "`infra restore FILE` undoes that half and begins anew"
+        )
     lock.sign(fd, os.getpid())
     return fd
 
@@ -268,6 +297,8 @@ def main(arguments: list[str]) -> int:
             down(home, kill="--kill" in arguments)
             return 0
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+        mask_logs(passwords(home))
+        make_room()
         return Watcher(home, PlanSource(home)).run()
     except InfraError as error:
         print(error, file=sys.stderr)  # noqa: T201

@@ -12,11 +12,13 @@ from celery.signals import worker_before_create_process
 from infra_tasks import settings
 from infra_tasks.ledger import open_ledger
 from infra_tasks.node import NodeHere
-from infra_tasks.routing import node_queue, pool_queue, serves
+from infra_tasks.routing import is_pool, node_queue, pool_queue, serves
 from workers.role import enter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
+
+    from infra_tasks.node import ThisNode
 
 LOOK_FOR_POOLS_EVERY_S = 1.0
 
@@ -49,17 +51,31 @@ def _share_memory(**_: Any) -> None:
 
 
 def pools_of(here: NodeHere) -> Callable[[Any], None]:
-    """Return what keeps a consumer on every pool its node may serve: pools appear as specs ask for labels."""
+    """Return what keeps a consumer on every pool its node may serve: pools appear as specs ask for labels.
+
+    While the node is cordoned it takes from no pool: others do.
+    """
     ledger = open_ledger(settings.home())
 
     def follow_pools(consumer: Any) -> None:
         me = here.current()
-        known = set(consumer.task_consumer.queues and [queue.name for queue in consumer.task_consumer.queues])
-        for queue in ledger.nodes.pools():
-            if queue.startswith("pool.") and queue not in known and serves(queue, me.name, me.node.labels):
-                consumer.add_task_queue(queue)
+        taken = {queue.name for queue in consumer.task_consumer.queues or () if is_pool(queue.name)}
+        wanted = set() if ledger.nodes.is_cordoned(me.name) else _pools(me, ledger.nodes.pools())
+        for queue in wanted - taken:
+            consumer.add_task_queue(queue)
+        if not wanted:
+            for queue in taken:
+                consumer.cancel_task_queue(queue)
 
     return follow_pools
+
+
+def _pools(me: ThisNode, asked_for: Iterable[str]) -> set[str]:
+    """Return the pools a node serves: its own, and those specs have asked for lately."""
+    labels = me.node.labels
+    return {pool_queue(()), pool_queue(labels)} | {
+        queue for queue in asked_for if is_pool(queue) and serves(queue, me.name, labels)
+    }
 
 
 if __name__ == "__main__":

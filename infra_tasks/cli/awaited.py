@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra_tasks.cli import spans
-from infra_tasks.cli.patience import Line, patiently
 from infra_tasks.cli.run_view import short
 from infra_tasks.cli.terminal import note
 from infra_tasks.errors import FleetUnreachable, UnknownRun
 from infra_tasks.follow import Follower
+from infra_tasks.patience import Line, patiently
 
 if TYPE_CHECKING:
     from infra_tasks.cli.interrupts import Interrupts
@@ -48,6 +49,13 @@ class AwaitedRun:
         self._told = 0  # interrupts the user was told about
         self._asked = 0  # interrupts that reached the fleet
         self._quiet_since = time.monotonic()
+        self._warned = False
+        self._look_for_warning_at = time.monotonic()
+
+    @property
+    def was_warned(self) -> bool:
+        """Say whether the warning of the run's dispatch was told."""
+        return self._warned
 
     def close(self) -> None:
         """Give the connection back."""
@@ -88,6 +96,7 @@ class AwaitedRun:
 
     def _pause(self, span_s: float) -> None:
         self._mind_interrupts()
+        self._mind_warning()
         self._show_waiting()
         time.sleep(span_s)
 
@@ -104,6 +113,20 @@ class AwaitedRun:
             else:
                 self._waiting.clear()
                 self._quiet_since = time.monotonic()
+
+    def _mind_warning(self) -> None:
+        """Tell what a dispatcher warns of while it can still be acted upon."""
+        if self._warned or time.monotonic() < self._look_for_warning_at:
+            return
+        self._look_for_warning_at = time.monotonic() + WORTH_A_WORD_S
+        with suppress(FleetUnreachable):
+            self._line.ledger.answers()
+            run = self._line.ledger.runs.get(self._run)
+            if run and (warning := run.fields.get("warning")):
+                self._warned = True
+                self._say(warning)
+            if run and run.state not in WAITS_FOR:
+                self._look_for_warning_at = math.inf  # dispatch is over
 
     def _mind_interrupts(self) -> None:
         """The first Ctrl-C asks the run to stop, the second one kills it, a third one leaves it alone."""

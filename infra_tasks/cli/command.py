@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from infra_tasks.cli.known import know
 from infra_tasks.cli.manner import Manner
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ class Command(click.Command):
 
     def __init__(self, *args: Any, examples: str = "", **options: Any) -> None:
         super().__init__(*args, **options)
+        for param in self.params:
+            know(param)
+            if isinstance(param, click.Option) and param.multiple:
+                param.help = f"{param.help} May be repeated."
         self.examples = [line.strip() for line in examples.strip().splitlines()]
         self.params += [
             _flag("--json", "Answer in JSON, errors too."),
@@ -41,6 +46,6 @@ def _flag(name: str, says: str) -> click.Option:
     def remember(ctx: click.Context, param: click.Parameter, value: bool) -> None:  # noqa: FBT001  click calls it so
         manner = ctx.find_object(Manner)
         if manner and param.name:
-            setattr(manner, param.name, value or (param.name == "debug" and manner.debug))
+            setattr(manner, param.name, value or bool(ctx.find_root().params.get(param.name)))
 
     return click.Option([name], is_flag=True, expose_value=False, is_eager=True, callback=remember, help=says)

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import traceback
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
 
+from infra_tasks.cli.path_text import harmless
 from infra_tasks.cli.terminal import colour
 
 if TYPE_CHECKING:
@@ -18,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def complain(manner: Manner, error: BaseException, message: str, exit_code: int) -> None:
-    """Tell an error."""
+    """Tell an error; where stderr takes nothing, the exit code has to do."""
+    with suppress(OSError):
+        _tell(manner, error, message, exit_code)
+
+
+def _tell(manner: Manner, error: BaseException, message: str, exit_code: int) -> None:
     if manner.debug:
         click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
     if manner.json:
@@ -29,5 +36,6 @@ def complain(manner: Manner, error: BaseException, message: str, exit_code: int)
 
 
 def _indented(message: str) -> str:
-    first, *rest = message.rstrip().splitlines() or ["it failed, and nothing said why"]
+    first, *rest = harmless(message.rstrip()).split("\n")
+    first = first or "it failed, and nothing said why"
     return "\n".join([first, *(f"  {line}" for line in rest)])

@@ -9,16 +9,17 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from infra_tasks import settings
+from infra_tasks.cli import completion, streams
 from infra_tasks.cli.complaint import complain
-from infra_tasks.cli.exit_codes import CANCELLED, FAILED, READER_GONE, WRONG_USE
+from infra_tasks.cli.exit_codes import CANCELLED, DONE, FAILED, READER_GONE, WRONG_USE
 from infra_tasks.cli.group import ReaderGone, infra
 from infra_tasks.cli.manner import Manner
+from infra_tasks.cli.usage import usage_words
 from infra_tasks.errors import InfraError
 
 if TYPE_CHECKING:
@@ -27,13 +28,19 @@ if TYPE_CHECKING:
 
 def run(arguments: Sequence[str]) -> int:
     """Do what the command line says; return the exit code."""
+    streams.make_sure()
+    instruction, within_s = settings.completion()
+    if instruction:
+        completion.answer(instruction, within_s)
     manner = Manner.asked_for(arguments)
     try:
         code = _run(arguments, manner)
-        sys.stdout.flush()
-    except (ReaderGone, BrokenPipeError):
-        _close_quietly()
-        return READER_GONE
+    except ReaderGone:
+        code = READER_GONE
+    trouble = streams.trouble_with_stdout()
+    if trouble:
+        code = _untold(trouble, manner) if code == DONE else code
+    streams.give_up()
     return code
 
 
@@ -41,7 +48,7 @@ def _run(arguments: Sequence[str], manner: Manner) -> int:
     try:
         return int(infra.main(list(arguments), prog_name="infra", standalone_mode=False, obj=manner) or 0)
     except click.UsageError as error:
-        complain(manner, error, _usage(error), WRONG_USE)
+        complain(manner, error, usage_words(error), WRONG_USE)
         return WRONG_USE
     except InfraError as error:
         complain(manner, error, str(error), error.exit_code)
@@ -49,11 +56,10 @@ def _run(arguments: Sequence[str], manner: Manner) -> int:
     except (click.Abort, KeyboardInterrupt) as error:
         complain(manner, error, "interrupted", CANCELLED)
         return CANCELLED
-    except (ReaderGone, BrokenPipeError):
+    except ReaderGone:
         raise
     except OSError as error:
-        complain(manner, error, _os_words(error), FAILED)
-        return FAILED
+        return _os_trouble(error, manner)
     except Exception as error:  # noqa: BLE001  the last resort: a user is told what to do, with --debug all of it
         complain(
             manner, error, f"{type(error).__name__}: {error}\nThis is a fault of infra: --debug shows all.", FAILED
@@ -61,21 +67,16 @@ def _run(arguments: Sequence[str], manner: Manner) -> int:
         return FAILED
 
 
-def _usage(error: click.UsageError) -> str:
-    hint = f"\nSee `{error.ctx.command_path} --help`." if error.ctx else ""
-    return error.format_message() + hint
+def _os_trouble(error: OSError, manner: Manner) -> int:
+    if streams.is_gone(error) or error.filename == streams.STDOUT:
+        return _untold(error, manner)
+    complain(manner, error, f"{f'{error.filename}: ' if error.filename else ''}{error.strerror or error}", FAILED)
+    return FAILED
 
 
-def _os_words(error: OSError) -> str:
-    name = f"{error.filename}: " if error.filename else ""
-    return f"{name}{error.strerror or error}"
-
-
-def _close_quietly() -> None:
-    """Let nothing be written any more, so that Python does not complain at its end."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            os.dup2(nothing, stream.fileno())
+def _untold(error: OSError, manner: Manner) -> int:
+    """Return the exit code where the answer could not be written; said in a word, unless nobody is there any more."""
+    if streams.is_gone(error):
+        return READER_GONE
+    complain(manner, error, f"the answer could not be written to stdout: {error.strerror or error}", FAILED)
+    return FAILED

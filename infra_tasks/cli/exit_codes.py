@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DONE = 0
 FAILED = 1
@@ -15,6 +15,14 @@ TIMEOUT = 124  # as timeout(1)
 CANCELLED = 130  # as a command that was ended by Ctrl-C
 SIGNAL = 128  # + its number, as shells say it
 READER_GONE = SIGNAL + 13
+
+
+def of_states(states: Iterable[str]) -> int:
+    """Return what waiting for runs ends with: 0 when all are SUCCESS, 1 when one failed, 130 when one was cancelled."""
+    ended = set(states)
+    if ended - {"SUCCESS", "REVOKED"}:
+        return FAILED
+    return CANCELLED if "REVOKED" in ended else DONE
 
 
 def of_result(result: Mapping[str, Any]) -> int:

@@ -1,69 +1,21 @@
-"""The commands of `infra`, by what they are for. A command's module is loaded when the command is used."""
+"""The group of all commands. A command's module is loaded when the command is used."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from infra_tasks import __version__
+from infra_tasks.cli.catalogue import BEGINNING, ENTRIES, NAMES, SECTIONS, Entry
 from infra_tasks.cli.terminal import colour
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from infra_tasks.cli.manner import Manner
-
-
-class Entry(NamedTuple):
-    """One command in the help: `runs`, or `key accept`, a command about a noun. Its code is in `commands/`."""
-
-    name: str
-    says: str
-
-    @property
-    def module(self) -> str:
-        """Where its code is: `runs`, `key_accept`."""
-        return f"infra_tasks.cli.commands.{self.name.replace(' ', '_')}"
-
-
-SECTIONS: dict[str, tuple[Entry, ...]] = {
-    "Run": (
-        Entry("run", "run a command on the fleet and wait for it"),
-        Entry("cancel", "stop a run"),
-        Entry("extend", "give a run more time"),
-        Entry("retry", "run a finished run once more"),
-    ),
-    "Look": (
-        Entry("runs", "list the newest runs"),
-        Entry("show", "tell all about one run"),
-        Entry("logs", "print what a run has written"),
-        Entry("status", "tell how this node and the fleet are"),
-    ),
-    "Code": (
-        Entry("sync", "bring a project's code to nodes"),
-        Entry("syncs", "list what was brought where"),
-        Entry("releases", "list what code the nodes hold"),
-        Entry("release prune", "remove releases nobody needs"),
-    ),
-    "Fleet": (
-        Entry("init", "make a fleet of this machine, or add projects"),
-        Entry("up", "start this node"),
-        Entry("down", "stop this node"),
-        Entry("key accept", "trust the host key of a node"),
-        Entry("key list", "list the host keys that are trusted"),
-        Entry("key forget", "trust the host key of a node no more"),
-    ),
-}
-BEGINNING = (
-    ("infra init", "make a fleet of this machine"),
-    ("infra up --detach", "start it"),
-    ("infra run -- echo hello", "run a command on it"),
-)
-ENTRIES = {entry.name: entry for section in SECTIONS.values() for entry in section}
-NAMES = tuple(ENTRIES)
+    from click.shell_completion import CompletionItem
 
 
 class ReaderGone(Exception):
@@ -100,6 +52,15 @@ class Loaded(click.Group):
         if args[0] not in known and not args[0].startswith("-"):
             _no_such_command(ctx, args[0], known)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the commands that begin so, without loading them, and the options of the group."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415  only a shell that completes needs it
+
+        says = {entry.name: entry.says for entry in ENTRIES.values()}
+        names = [name for name in self.list_commands(ctx) if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=says.get(f"{self._beginning}{name}")) for name in names]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write what each command does."""
@@ -165,13 +126,21 @@ def _no_such_command(ctx: click.Context, word: str, known: Sequence[str]) -> NoR
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="INFRA_HOME is the folder of this node (default ~/.infra). `infra COMMAND --help` gives examples.",
 )
+@click.option("--json", is_flag=True, help="Answer in JSON, errors too.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(__version__, prog_name="infra", message="%(prog)s %(version)s")
 @click.pass_context
-def infra(ctx: click.Context, *, debug: bool) -> None:
+def infra(ctx: click.Context, *, json: bool, debug: bool) -> None:  # noqa: ARG001  looked up by the commands
     """Runs commands on a fleet of machines and never loses one."""
     ctx.color = colour()
-    manner: Manner = ctx.obj
-    manner.debug = manner.debug or debug
-    if ctx.invoked_subcommand is None:
+    if ctx.invoked_subcommand is None and json:
+        _print_catalogue()
+    elif ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
+
+
+def _print_catalogue() -> None:
+    from infra_tasks.cli.printing import print_json  # noqa: PLC0415
+
+    sections = {title: {entry.name: entry.says for entry in entries} for title, entries in SECTIONS.items()}
+    print_json({"version": __version__, "commands": sections})

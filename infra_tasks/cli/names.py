@@ -9,6 +9,7 @@ from infra_tasks.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from infra_tasks.ledger import Ledger
     from infra_tasks.model.fleet import Fleet, Node, Project
 
 
@@ -22,6 +23,12 @@ def project_named(fleet: Fleet, name: str) -> Project:
     """Return the project. Raises BadInput."""
     check_name("project", name, fleet.projects)
     return fleet.projects[name]
+
+
+def check_node(fleet: Fleet, ledger: Ledger, name: str) -> None:
+    """Raise BadInput for a node that is not in nodes.json and never spoke."""
+    if name not in fleet.nodes:
+        check_name("node", name, sorted({*fleet.nodes, *(node.name for node in ledger.nodes.all())}))
 
 
 def check_name(kind: str, name: str | None, known: Collection[str]) -> None:

@@ -1,31 +1,15 @@
-"""The outputs of a run as the command line shows them: in a few words, and as they are by now."""
+"""The outputs of a run as the command line shows them: in a few words."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from infra_tasks.cli.printing import size
-
-if TYPE_CHECKING:
-    from infra_tasks.settings import Home
 
 MOST_SHOWN = 5
 
 Outputs = dict[str, Any]
-
-
-def as_of_now(home: Home, run_id: str, attempt: int, outputs: Outputs | None) -> Outputs | None:
-    """Return what a result says of its outputs; those that came here after the end of the run have been brought."""
-    if not outputs or outputs["brought"]:
-        return outputs
-    from infra_tasks.outputs import shelf  # noqa: PLC0415  seldom needed
-
-    if not shelf.is_there(home, run_id, attempt, outputs["node"]):
-        return outputs
-    listed = shelf.there(home, run_id) or {}
-    folder = str(shelf.folder_of(home, run_id))
-    return {**outputs, "brought": True, "folder": folder, "error": listed.get("error")}
 
 
 def facts(outputs: Outputs | None) -> list[tuple[str, str | None]]:

@@ -13,7 +13,15 @@ def path_text(path: str) -> str:
 
 def utf8_text(path: str) -> str:
     r"""Return a path as JSON can carry it: bytes that are no UTF-8 become \xff."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half of a character: no file has such a name, but who knows what somebody typed
+        return path.encode("utf-8", "backslashreplace").decode()
+
+
+def harmless(text: str) -> str:
+    """Return text of several lines in which nothing is left that a terminal would obey."""
+    return "\n".join(path_text(line) for line in text.split("\n"))
 
 
 def _spelt(sign: str) -> str:

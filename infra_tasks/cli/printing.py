@@ -41,21 +41,57 @@ def print_json(value: Any, *, lines: bool = False) -> None:
     click.echo(text if is_text else json.dumps(value, indent=indent))
 
 
-def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int, wrap: bool = False) -> None:
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    flexible: int,
+    wrap: bool = False,
+    spare: Sequence[str] = (),
+) -> None:
     """Print rows in columns; where the terminal is too narrow, the `flexible` column is cut.
 
     `wrap`: nothing is cut; the flexible column, which must be the last one, goes on in the lines below.
+    `spare`: headings of columns that are left out where there is no room for them, the first of these first.
     """
+    shown = _with_room(headings, rows, flexible, width(), spare)
+    heads, cells = [headings[at] for at in shown], [[row[at] for at in shown] for row in rows]
+    for line in table_lines(heads, cells, flexible=shown.index(flexible), columns=width(), wrap=wrap):
+        click.echo(line, color=colour())
+
+
+def _with_room(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], flexible: int, columns: int, spare: Sequence[str]
+) -> list[int]:
+    """Return which columns to show: all, less as many of the spare ones as it takes to leave room for the flexible."""
+    widths = _widths(headings, rows)
+    widths[flexible] = min(widths[flexible], FEW_COLUMNS)
+    shown = list(range(len(headings)))
+    for name in spare:
+        if sum(widths[at] for at in shown) + len(BETWEEN) * (len(shown) - 1) <= columns:
+            break
+        shown.remove(headings.index(name))
+    return shown
+
+
+def _widths(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
     from rich.cells import cell_len  # noqa: PLC0415  wide characters take two columns
 
-    widths = [max(cell_len(row[at]) for row in [headings, *rows]) for at in range(len(headings))]
-    too_wide = sum(widths) + len(BETWEEN) * (len(widths) - 1) - width()
+    return [max(cell_len(row[at]) for row in [headings, *rows]) for at in range(len(headings))]
+
+
+def table_lines(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, flexible: int, columns: int, wrap: bool = False
+) -> list[str]:
+    """Return the lines `print_table` prints where there are so many columns: the headings first."""
+    widths = _widths(headings, rows)
+    too_wide = sum(widths) + len(BETWEEN) * (len(widths) - 1) - columns
     if too_wide > 0:
         widths[flexible] = max(len(headings[flexible]), widths[flexible] - too_wide)
-    click.echo(styled(_line(headings, widths), dim=True), color=colour())
+    lines = [styled(_line(headings, widths), dim=True)]
     for row in rows:
-        for line in _wrapped_row(row, widths) if wrap else [_line(row, widths)]:
-            click.echo(line, color=colour())
+        lines += _wrapped_row(row, widths) if wrap else [_line(row, widths)]
+    return lines
 
 
 def _wrapped_row(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""A run as the command line shows it: as a row, as facts, as JSON. Pure."""
+"""A run as the command line shows it: as a row, in a few words. Pure."""
 
 from __future__ import annotations
 
@@ -6,16 +6,21 @@ import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from infra_tasks.model.run import RESULT_KEYS, State
+from infra_tasks.cli import spans
+from infra_tasks.cli.path_text import path_text
+from infra_tasks.model.facts import UNREACHABLE, as_json, shown_state, silent_nodes, unreachable_since
+from infra_tasks.model.run import FINAL, State
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Mapping
 
-    from infra_tasks.ledger.nodes import NodeSeen
-    from infra_tasks.ledger.records import Event, Run
+    from infra_tasks.ledger.records import Run
 
-UNREACHABLE = "UNREACHABLE"
+__all__ = ["UNREACHABLE", "as_json", "command_text", "ending_words", "short", "shown_state", "silent_nodes"]
+
 SHORT_CHARACTERS = 8
+FINAL_STATES = tuple(state.value for state in sorted(FINAL))
+HEADINGS = ("RUN", "STATE", "NODE", "SUBMITTED", "TOOK", "WHAT")
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -25,17 +30,6 @@ def short(run_id: str) -> str:
     return run_id[:SHORT_CHARACTERS] if _UUID.fullmatch(run_id) else run_id
 
 
-def silent_nodes(nodes: Sequence[NodeSeen]) -> set[str]:
-    """Return the names of the nodes that have not spoken lately."""
-    return {node.name for node in nodes if not node.reachable}
-
-
-def shown_state(run: Run, silent: Collection[str]) -> str:
-    """Return the state; UNREACHABLE for a pinned run that was started on a node which is silent now."""
-    unreachable = run.state == State.STARTED and run.node and run.claim_node in silent
-    return UNREACHABLE if unreachable else run.state
-
-
 def command_text(run: Run) -> str:
     """Return the command as it could be typed, on one line."""
     said = run.spec.command
@@ -43,37 +37,47 @@ def command_text(run: Run) -> str:
     return " ".join(text.split())
 
 
-def as_json(run: Run, silent: Collection[str], events: Sequence[Event] | None = None) -> dict[str, Any]:
-    """Return all result keys - null where nothing is known yet - and what else is known of the run."""
-    known = {**dict.fromkeys(RESULT_KEYS), **_so_far(run, events or []), **(run.result or {})}
-    known["state"] = shown_state(run, silent)
-    said = {
-        **known,
-        "name": run.name or None,
-        "command": run.spec.command,
-        "project": run.project or None,
-        "labels": sorted(run.spec.labels),
-        "queue": run.queue,
-        "timeout_s": run.timeout_s,
-        "retry_of": run.retry_of or None,
-        "cancel_asked": bool(run.cancel) and not run.final,
-        "cause": run.fields.get("cause") or None,
-    }
-    return said if events is None else {**said, "events": [event.as_dict() for event in events]}
+def row(run: Run, silent: Mapping[str, float], now: float) -> tuple[str, ...]:
+    """Return what stands below `HEADINGS`. `now`: wall seconds of Redis' clock."""
+    spent_s = took_s(run, now)
+    submitted_at = run.at("submitted_at")
+    return (
+        short(run.id),
+        shown_state(run, silent),
+        f"{run.claim_node or run.node}{silent_words(run, silent, now)}",
+        f"{spans.words(now - submitted_at)} ago" if submitted_at else "",
+        spans.words(spent_s) if spent_s is not None else "",
+        what(run),
+    )
 
 
-def _so_far(run: Run, events: Sequence[Event]) -> dict[str, Any]:
-    started = [event.at for event in events if event.to_state == State.STARTED and event.from_state != State.STARTED]
-    return {
-        "id": run.id,
-        "reason": run.reason or None,
-        "node": run.claim_node or run.node or None,
-        "attempt": run.attempt,
-        "release": run.release or None,
-        "submitted_at": run.at("submitted_at"),
-        "started_at": started[-1] if started and run.state == State.STARTED else None,
-        "ended_at": run.at("ended_at"),
-    }
+def silent_words(run: Run, silent: Mapping[str, float], now: float) -> str:
+    """Return for how long the node of an UNREACHABLE run has said nothing, in brackets; "" for any other run."""
+    since = unreachable_since(run, silent)
+    return f" (silent {spans.words(now - since)})" if since is not None else ""
+
+
+def what(run: Run) -> str:
+    """Return name and command, as they can be shown on one line."""
+    text = path_text(command_text(run))
+    return f"{path_text(run.name)}: {text}" if run.name else text
+
+
+def took_s(run: Run, now: float) -> float | None:
+    """Return how long its command took, or has taken so far; None when it has not begun."""
+    if run.state == State.STARTED:
+        return now - (run.at("claimed_at") or now)
+    spent_s: float | None = (run.result or {}).get("duration_s")
+    return spent_s
+
+
+def end_in_words(run: Run) -> str:
+    """Return how a final run ended, where, how long it took and what it was, on one line."""
+    result = run.result or {"state": run.state, "reason": run.reason}
+    spent_s = result.get("duration_s")
+    where = f" on {run.claim_node}" if run.claim_node else ""
+    how = path_text(ending_words(result, run.fields.get("cause")))
+    return f"{how}{where}{f' after {spans.words(spent_s)}' if spent_s is not None else ''}  {what(run)}"
 
 
 def ending_words(result: dict[str, Any], cause: str | None) -> str:

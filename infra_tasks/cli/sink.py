@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from infra_tasks.cli.printing import size
+from infra_tasks.cli.streams import STDOUT
 from infra_tasks.cli.terminal import note
 from infra_tasks.follow import Gap
 
@@ -21,8 +22,8 @@ FDS = {"stdout": 1, "stderr": 2}
 class Sink:
     """Writes pieces as they come. `fds`: other places than the usual for a stream. `silent`: nowhere at all.
 
-    Raises BrokenPipeError when nobody reads stdout any more. A terminal that is gone, or a stderr that nobody reads,
-    swallows the rest in silence.
+    Raises BrokenPipeError when nobody reads stdout any more, OSError with the stream's name when its disk is full. A
+    terminal that is gone, or a stderr that nobody reads, swallows the rest in silence.
     """
 
     def __init__(self, fds: Mapping[str, int] | None = None, *, silent: bool = False) -> None:
@@ -32,9 +33,17 @@ class Sink:
     def write(self, found: Piece | Gap) -> None:
         """Write a piece, or say what is missing."""
         if isinstance(found, Gap):
-            note(_gap_words(found))
+            note(gap_words(found))
         else:
-            self._write(self._fds[found.stream], found.data)
+            self.put(found.stream, found.data)
+
+    def fd(self, stream: str) -> int:
+        """Return where a stream goes."""
+        return self._fds[stream]
+
+    def put(self, stream: str, data: bytes) -> None:
+        """Write bytes where a stream goes."""
+        self._write(self._fds[stream], data)
 
     def _write(self, fd: int, data: bytes) -> None:
         rest = memoryview(data)
@@ -43,11 +52,13 @@ class Sink:
                 rest = rest[os.write(fd, rest) :]
             except OSError as error:
                 if error.errno not in {errno.EPIPE, errno.EIO} or (fd == 1 and error.errno == errno.EPIPE):
+                    error.filename = STDOUT if fd == 1 else "stderr"
                     raise
                 self._gone.add(fd)
 
 
-def _gap_words(gap: Gap) -> str:
+def gap_words(gap: Gap) -> str:
+    """Return what is missing, and why."""
     if gap.end is None:
         return (
             f"{gap.stream} of attempt {gap.attempt} cannot be had from byte {gap.offset} on: its node does not send it "

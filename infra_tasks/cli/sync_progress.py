@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rich.progress import TaskID
 
-    from infra_tasks.releases.remote.push import Progress
+    from infra_tasks.releases.remote.tally import Progress
 
 # A log that is read later needs no more.
 NOTE_EVERY_S = 10.0
@@ -31,6 +31,9 @@ class Board(Protocol):
 
     def done(self, node: str) -> None:
         """Show one no more."""
+
+    def say(self, text: str) -> None:
+        """Tell something beside."""
 
 
 @contextmanager
@@ -63,6 +66,10 @@ class Notes:
         """Forget one."""
         self._begun.pop(node, None)
         self._told.pop(node, None)
+
+    def say(self, text: str) -> None:
+        """Tell it as a note."""
+        self._say(text)
 
 
 def words(progress: Progress, for_s: float) -> str:
@@ -99,16 +106,22 @@ def _bars() -> Iterator[Board]:
         TimeRemainingColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True, expand=True) as bars:
-        yield _Bars(bars.add_task, bars.update, bars.remove_task)
+        yield _Bars(
+            bars.add_task, bars.update, bars.remove_task, lambda text: bars.print(f"infra: {text}", markup=False)
+        )
 
 
 class _Bars:
     """One bar for each node."""
 
     def __init__(
-        self, add: Callable[..., TaskID], update: Callable[..., None], remove: Callable[[TaskID], None]
+        self,
+        add: Callable[..., TaskID],
+        update: Callable[..., None],
+        remove: Callable[[TaskID], None],
+        say: Callable[[str], None],
     ) -> None:
-        self._add, self._update, self._remove = add, update, remove
+        self._add, self._update, self._remove, self.say = add, update, remove, say
         self._bars: dict[str, TaskID] = {}
         self._lock = Lock()
 
@@ -116,7 +129,7 @@ class _Bars:
         """Move its bar; a transfer that begins anew gets a new one, so that its rate is right."""
         files = f"{progress.files:,}/{progress.files_all:,}"
         with self._lock:
-            if progress.files == 0 and node in self._bars:
+            if not (progress.files or progress.size_bytes) and node in self._bars:
                 self._remove(self._bars.pop(node))
             if node not in self._bars:
                 self._bars[node] = self._add(node, total=progress.size_bytes_all, files=files)

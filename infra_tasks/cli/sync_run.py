@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from queue import SimpleQueue
 from threading import BoundedSemaphore, Thread
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from infra_tasks.deploy import deploy_task_to_node
 from infra_tasks.errors import FleetUnreachable, InfraError
 from infra_tasks.ledger import open_ledger
 from infra_tasks.ledger.code import SyncEntry
+from infra_tasks.model.weight import heavy_words
 from infra_tasks.releases.remote.giving_up import end_transfers
 from infra_tasks.releases.remote.lines import lines_of
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from infra_tasks.cli.sync_progress import Board
     from infra_tasks.deploy import Deployed
+    from infra_tasks.model.weight import Weight
     from infra_tasks.node import ThisNode
 
 # More transfers at once than this only slow each other down.
@@ -40,15 +43,28 @@ def sync(me: ThisNode, project: str, nodes: Sequence[str], board: Board) -> tupl
 
     This node gets it first: the others are sent an immutable copy. Raises ReleaseError when that cannot be made.
     """
+
+    def weighed(node: str, weight: Weight) -> None:
+        if words := heavy_words(weight, project, node):
+            board.say(words)
+
     with closing(lines_of(me.home)) as lines:
-        here = deploy_task_to_node(me, lines, project, me.name)
+        here = deploy_task_to_node(
+            me, lines, project, me.name, weighed=partial(weighed, me.name) if me.name in nodes else None
+        )
 
         def bring(node: str) -> Synced:
             if node == me.name:
                 return Synced(node, here)
             try:
                 deployed = deploy_task_to_node(
-                    me, lines, project, node, digest=here.digest, progress=lambda said: board.show(node, said)
+                    me,
+                    lines,
+                    project,
+                    node,
+                    digest=here.digest,
+                    progress=lambda said: board.show(node, said),
+                    weighed=partial(weighed, node),
                 )
             except (InfraError, OSError) as error:
                 return Synced(node, error=str(error))
@@ -85,7 +101,12 @@ def _side_by_side(bring: Callable[[str], Synced], nodes: Sequence[str]) -> list[
 
 
 def note_all(me: ThisNode, project: str, digest: str, synced: Sequence[Synced]) -> str | None:
-    """Put it into the sync log, and what should be where from now on. Returns why that could not be done, or None."""
+    """Put it into the sync log, and what should be where from now on, and have what was brought checked.
+
+    Returns why that could not be done, or None.
+    """
+    from infra_tasks.tasks import ask_check_at_once  # noqa: PLC0415  Celery
+
     try:
         with closing(open_ledger(me.home)) as ledger:
             ledger.answers()
@@ -93,6 +114,8 @@ def note_all(me: ThisNode, project: str, digest: str, synced: Sequence[Synced]) 
                 ledger.code.note_sync(_entry(me, project, digest, each))
                 if each.deployed:
                     ledger.code.expect(project, each.node, digest)
+                if each.deployed and each.deployed.brought:
+                    ask_check_at_once(each.node, project, digest)
     except FleetUnreachable as error:
         return str(error)
     return None

@@ -21,7 +21,7 @@ DISPATCH_LEASE_S = 45.0
 SETTLE_PATIENCE_S = 10.0
 QUEUE_KEPT_S = 24 * 3600
 
-LISTS = frozenset({"taken", "fenced", "known", "unheld", "expired", "lost"})
+LISTS = frozenset({"taken", "fenced", "known", "unheld", "expired", "lost", "moving"})
 
 Answer = dict[str, Any]
 
@@ -133,8 +133,8 @@ class Claims:
     ) -> Answer:
         """Make a dispatcher's move; `refused` when the run is not its business (any more).
 
-        `begin`, `renew`, `end` (with the release, and the `rules` by which nodes make it ready), `later` (another try
-        after `retry_in_s`, using one retry).
+        `begin`, `renew`, `warn` (with a `warning` for the person who wants the run), `end` (with the release, and the
+        `rules` by which nodes make it ready), `later` (another try after `retry_in_s`, using one retry).
         """
         return self._answer(
             "dispatch",
@@ -152,8 +152,8 @@ class Claims:
             warning=warning,
         )
 
-    def sweep(self, node: str, *, keep_s: float = outcome.KEEP_S) -> Answer:
-        """Make one turn of the sweep, if no other node does. What ended `keep_s` ago is forgotten."""
+    def sweep(self, node: str) -> Answer:
+        """Make one turn of the sweep, if no other node does."""
         return self._answer(
             "sweep",
             node=node,
@@ -162,9 +162,12 @@ class Claims:
             overdue_s=HINT_OVERDUE_S,
             settle_patience_s=SETTLE_PATIENCE_S,
             poisoned_after=POISONED_AFTER_LOST,
-            keep_s=keep_s,
             queue_kept_s=QUEUE_KEPT_S,
         )
+
+    def unpin(self, run_id: str, node: str, spec: str, *, actor: str, cause: str) -> Answer:
+        """Let a run that waits for `node` be taken by any with its labels, if only the fleet had pinned it there."""
+        return self._answer("unpin", run=run_id, node=node, spec=spec, actor=actor, cause=cause)
 
     def mend_queue(self, queue: str) -> Answer:
         """Push the hints a queue has lost anew. For its only consumer, before it consumes: nobody holds one now."""

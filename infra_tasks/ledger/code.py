@@ -108,13 +108,13 @@ class Code:
         key = self._key("holders", project, digest)
         return list(self._scripts.persistently(lambda: sorted(self._redis.smembers(key))))
 
-    def expect(self, project: str, node: str, digest: str | None) -> None:
+    def expect(self, project: str, node: str, digest: str | None, *, patience_s: float = 10.0) -> None:
         """Note which release of a project should be on a node from now on; None: none should."""
         field = f"{project} {node}"
         if digest is None:
-            self._scripts.persistently(lambda: self._redis.hdel(self._key("expected"), field))
+            self._scripts.persistently(lambda: self._redis.hdel(self._key("expected"), field), patience_s)
         else:
-            self._scripts.persistently(lambda: self._redis.hset(self._key("expected"), field, digest))
+            self._scripts.persistently(lambda: self._redis.hset(self._key("expected"), field, digest), patience_s)
 
     def expected(self) -> dict[tuple[str, str], str]:
         """Return which release should be where: (project, node) -> digest."""

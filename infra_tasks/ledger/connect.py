@@ -14,7 +14,7 @@ from redis.retry import Retry
 from infra_tasks import settings
 from infra_tasks.errors import BadFleet, FleetUnreachable
 from infra_tasks.ledger import embedded
-from infra_tasks.model.fleet import parse_fleet
+from infra_tasks.ledger.glance import glance
 
 if TYPE_CHECKING:
     from infra_tasks.model.fleet import Fleet
@@ -35,7 +35,7 @@ def fleet_of(home: Home) -> Fleet:
     except (BadFleet, FleetUnreachable):
         if not (settings.role() and home.accepted_json.exists()):
             raise
-        return parse_fleet(home.accepted_json.read_bytes(), str(home.accepted_json))
+        return _parsed(home.accepted_json.read_bytes(), str(home.accepted_json))
 
 
 def _fleet_as_written(home: Home) -> Fleet:
@@ -45,12 +45,18 @@ def _fleet_as_written(home: Home) -> Fleet:
         raise FleetUnreachable(
             f"{home.nodes_json} does not exist: no fleet here yet. Make one with `infra init`."
         ) from None
-    return parse_fleet(text, str(home.nodes_json))
+    return _parsed(text, str(home.nodes_json))
+
+
+def _parsed(text: str | bytes, name: str) -> Fleet:
+    from infra_tasks.model.fleet import parse_fleet  # noqa: PLC0415  pydantic: a quick look does without
+
+    return parse_fleet(text, name)
 
 
 def url_of(home: Home) -> str:
     """Return the address of broker and ledger, password included: never print it."""
-    broker = fleet_of(home).broker
+    broker = glance(home).broker
     return embedded.url(home) if broker == "embedded" else broker
 
 

@@ -3,9 +3,14 @@
     followed                set     "<run> <reader>" of everybody who asked lately
     asked:<reader>:<run>    string  what one reader asks for: attempt, and the offset it has reached in each stream
     out:<reader>:<run>      list    parcels for that reader; gone soon after it stopped asking
+    begun:<place>:<run>     string  where a reader of last lines begins in each stream, as the node settled it once
 
 Every reader has a box of its own, so that readers at different places of one run do not disturb each other. A parcel
 says what it continues from: the reader skips what it has, and notices a parcel that got lost.
+
+Who wants the last lines, or what was written after a moment, asks with a `begin` in place of offsets. Where that is
+only the node that has the disk can say. It settles it once, whatever boxes, connections and agents come after: what is
+written between the first answer and the one that arrives is not passed over.
 """
 
 from __future__ import annotations
@@ -13,6 +18,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from infra_tasks.model.begin import Begin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,25 +31,35 @@ ASKED_FOR_S = 10
 BOX_KEPT_S = 60
 # Of readers that ended while no agent lived to notice.
 FOLLOWED_KEPT_S = 24 * 3600
-# A parcel with no data under this name says: this was all there is now.
+BEGUN_KEPT_S = 24 * 3600
+# A parcel under this name says: up to these offsets, this was all there is now.
 MARK = "-"
+# A parcel under this name says where the reader begins in each stream.
+BEGUN = "^"
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What one reader asks for. `offsets`: for each stream it wants, the first byte it does not have."""
+    """What one reader asks for. `offsets`: for each stream it wants, the first byte it does not have.
+
+    `begin`: it does not know yet where to begin, and the offsets only name the streams. `place` stays the same for one
+    reader of one attempt, whatever box it has.
+    """
 
     run: str
     reader: str
     attempt: int
     offsets: Mapping[str, int]
+    begin: Begin | None = None
+    place: str = ""
 
 
 @dataclass(frozen=True)
 class Parcel:
     """A piece of a stream that continues at `after`; `offset` is beyond it when bytes between were dropped.
 
-    With `stream` = `MARK` it says that there was no more at that moment; `over`: and that there never will be.
+    With `stream` = `MARK` it says that there was no more at that moment; `over`: and that there never will be. With
+    `stream` = `BEGUN` it says where to begin. Both have offsets as their data.
     """
 
     attempt: int
@@ -76,7 +93,8 @@ class Outputs:
 
     def ask(self, wish: Wish) -> None:
         """Ask for output, or go on asking: a wish is forgotten after `ASKED_FOR_S` seconds."""
-        text = json.dumps({"attempt": wish.attempt, "offsets": dict(wish.offsets)})
+        said = {"attempt": wish.attempt, "offsets": dict(wish.offsets), "place": wish.place}
+        text = json.dumps({**said, "begin": wish.begin.as_dict()} if wish.begin else said)
 
         def tell() -> None:
             with self._redis.pipeline() as pipe:
@@ -100,13 +118,15 @@ class Outputs:
 
         return [Parcel.of(text) for text in self._scripts.persistently(empty)]
 
-    def leave(self, run_id: str, reader: str) -> None:
-        """Stop asking, and drop the box."""
+    def leave(self, run_id: str, reader: str, place: str = "") -> None:
+        """Stop asking, and drop the box. `place`: there will be no other one either."""
 
         def drop() -> None:
             with self._redis.pipeline() as pipe:
                 pipe.srem(self._key("followed"), _member(run_id, reader))
                 pipe.delete(self._key("asked", reader, run_id), self._key("out", reader, run_id))
+                if place:
+                    pipe.delete(self._key("begun", place, run_id))
                 pipe.execute()
 
         self._scripts.persistently(drop, patience_s=1)
@@ -114,7 +134,7 @@ class Outputs:
     # The node's side: an agent must not wait long for any of this.
 
     def wishes(self, patience_s: float = 1.0) -> list[Wish]:
-        """Return what is asked for of any run, by anybody."""
+        """Return what is asked for of any run, by anybody; what cannot be understood is left out."""
         ask = self._scripts.persistently
         members = ask(lambda: sorted(self._redis.smembers(self._key("followed"))), patience_s)
         if not members:
@@ -124,7 +144,21 @@ class Outputs:
         ended = [member for member, text in zip(members, texts, strict=True) if text is None]
         if ended:
             ask(lambda: self._redis.srem(self._key("followed"), *ended), patience_s)
-        return [_wish(member, text) for member, text in zip(members, texts, strict=True) if text is not None]
+        found = [_wish(member, text) for member, text in zip(members, texts, strict=True) if text is not None]
+        return [wish for wish in found if wish is not None]
+
+    def settle(self, wish: Wish, offsets: Mapping[str, int], patience_s: float = 1.0) -> dict[str, int]:
+        """Settle where a reader begins; return what was settled before, if it was."""
+        key, text = self._key("begun", wish.place, wish.run), json.dumps(dict(offsets))
+
+        def settle() -> str:
+            with self._redis.pipeline() as pipe:
+                pipe.set(key, text, nx=True, ex=BEGUN_KEPT_S)
+                pipe.get(key)
+                said: str = pipe.execute()[1]
+                return said
+
+        return _offsets(json.loads(self._scripts.persistently(settle, patience_s)))
 
     def put(self, run_id: str, reader: str, parcels: Sequence[Parcel], patience_s: float = 1.0) -> None:
         """Put parcels into a reader's box. Repeated after a lost answer they lie there twice; the reader skips them."""
@@ -143,7 +177,26 @@ def _member(run_id: str, reader: str) -> str:
     return f"{run_id} {reader}"
 
 
-def _wish(member: str, text: str) -> Wish:
-    run_id, reader = member.split(" ")
-    said = json.loads(text)
-    return Wish(run_id, reader, int(said["attempt"]), {name: int(at) for name, at in said["offsets"].items()})
+def _wish(member: str, text: str) -> Wish | None:
+    """Return a wish, None if it cannot be understood: one reader must not keep agents from all they have to do."""
+    try:
+        run_id, reader = member.split(" ")
+        said = json.loads(text)
+        begin = Begin.of(said["begin"]) if "begin" in said else None
+        return Wish(run_id, reader, int(said["attempt"]), _offsets(said["offsets"]), begin, said["place"])
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def parcel_of_offsets(attempt: int, stream: str, offsets: Mapping[str, int], *, over: bool = False) -> Parcel:
+    """Return a `MARK` or a `BEGUN`."""
+    return Parcel(attempt, stream, 0, 0, json.dumps(dict(offsets)).encode(), over)
+
+
+def offsets_in(parcel: Parcel) -> dict[str, int]:
+    """Return the offsets of a `MARK` or a `BEGUN`."""
+    return _offsets(json.loads(parcel.data))
+
+
+def _offsets(said: Mapping[str, object]) -> dict[str, int]:
+    return {name: int(str(at)) for name, at in said.items()}

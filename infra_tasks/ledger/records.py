@@ -8,10 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from infra_tasks.model.run import is_final
-from infra_tasks.model.spec import RunSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from infra_tasks.model.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Run:
             "reason",
             "retry_of",
             "home_node",
+            "schedule",
+            "slot",
             "cancel",
         }:
             return self.fields.get(name, "")
@@ -42,7 +45,9 @@ class Run:
     @cached_property
     def spec(self) -> RunSpec:
         """What was asked for."""
-        return RunSpec.from_json(self.fields["spec"])
+        from infra_tasks.model.spec import RunSpec  # noqa: PLC0415  pydantic: a quick look does without
+
+        return RunSpec.recorded(self.fields["spec"])
 
     @property
     def attempt(self) -> int:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from infra_tasks.errors import BadInput, FleetUnreachable, IdempotencyConflict, SafeMode, SubmitUnknown, UnknownRun
+from infra_tasks.ledger.ending import end_of
 from infra_tasks.ledger.records import Event, Run
 from infra_tasks.ledger.submission import Submission, parts
-from infra_tasks.model import outcome
 from infra_tasks.model.run import Reason, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from infra_tasks.ledger.scripts import Scripts
 
@@ -23,6 +23,8 @@ __all__ = ["Runs", "Submission"]
 
 SAFE_MODE_PATIENCE_S = 20.0
 LOOK_AGAIN_S = 0.1
+# Few enough that nobody else waits long.
+READ_AT_ONCE = 1000
 
 
 class Runs:
@@ -46,13 +48,18 @@ class Runs:
         Raises as `submit` does; the message says how many had been accepted. Handing over the same submissions again
         is safe.
         """
-        ids: list[str] = []
+        return [run_id for ids in self.submit_parts(many, patience_s) for run_id in ids]
+
+    def submit_parts(self, many: Sequence[Submission], patience_s: float = 10.0) -> Iterator[list[str]]:
+        """Accept runs as `submit_many` does, and give the ids of each part once it is accepted."""
+        accepted = 0
         for part, runs in parts(many):
             try:
-                ids += self._submit_part(part, runs, patience_s)
+                ids = self._submit_part(part, runs, patience_s)
             except (SubmitUnknown, IdempotencyConflict) as error:
-                raise _with_count(error, len(ids), len(many)) from error
-        return ids
+                raise _with_count(error, accepted, len(many)) from error
+            accepted += len(ids)
+            yield ids
 
     def _submit_part(self, part: Sequence[Submission], runs: list[dict[str, Any]], patience_s: float) -> list[str]:
         try:
@@ -62,6 +69,7 @@ class Runs:
                 f"{error}\nWhether run {part[0].id} was accepted is not known; submitting it again with "
                 f"task_id={part[0].id!r} is safe.",
                 part[0].id,
+                count=len(part),
             ) from error
         for one, answer in zip(part, said, strict=True):
             if "conflict" in answer:
@@ -93,12 +101,49 @@ class Runs:
 
         return [Run(i, fields) for i, fields in zip(ids, self._scripts.persistently(ask), strict=True) if fields]
 
+    def some(self, ids: Sequence[str], names: Sequence[str]) -> list[Run]:
+        """Return those of the runs that exist, in order, with these fields only (`state` must be among them)."""
+
+        def ask() -> list[list[str | None]]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for run_id in ids:
+                    pipe.hmget(self._key("run", run_id), names)
+                return list(pipe.execute())
+
+        rows = self._scripts.persistently(ask) if ids else []
+        seen = [{name: text for name, text in zip(names, row, strict=True) if text is not None} for row in rows]
+        return [Run(run_id, fields) for run_id, fields in zip(ids, seen, strict=True) if fields.get("state")]
+
+    def newest(self, most: int) -> list[str]:
+        """Return the ids of the newest that go on and of the newest of all. Raises FleetUnreachable at once."""
+
+        def ask() -> list[list[str]]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for index in ("live", "recent"):
+                    pipe.zrange(self._key(index), -most, -1)
+                return list(pipe.execute())
+
+        live, recent = self._scripts.persistently(ask, patience_s=0)
+        return list(dict.fromkeys([*live, *recent]))
+
     def peek(self, run_id: str) -> tuple[str | None, int]:
         """Return state (None: unknown) and number of attempts: what a node wants to know before it locks."""
         state, attempt = self._scripts.persistently(
             lambda: self._redis.hmget(self._key("run", run_id), "state", "attempt")
         )
         return state, int(attempt or 0)
+
+    def states(self, ids: Sequence[str]) -> list[str | None]:
+        """Return the states of runs in order; None where there is no such run."""
+
+        def ask(part: Sequence[str]) -> list[str | None]:
+            with self._redis.pipeline(transaction=False) as pipe:
+                for run_id in part:
+                    pipe.hget(self._key("run", run_id), "state")
+                return list(pipe.execute())
+
+        parts = [ids[at : at + READ_AT_ONCE] for at in range(0, len(ids), READ_AT_ONCE)]
+        return [state for part in parts for state in self._scripts.persistently(partial(ask, part))]
 
     def known(self, beginning: str) -> str:
         """Return the id that begins so. Raises UnknownRun when none or several do."""
@@ -112,7 +157,8 @@ class Runs:
             return beginning if beginning in found else str(found[0])
         if not found:
             raise UnknownRun(f"no run begins with {beginning!r}; see `infra runs`")
-        raise UnknownRun(f"several runs begin with {beginning!r}: {', '.join(found)}; give more of the id")
+        said = f"several runs begin with {beginning!r}: {', '.join(found)}; give more of the id"
+        raise UnknownRun(said, several=True)
 
     def recent(self, most: int = 50, *, live_only: bool = False) -> list[Run]:
         """Return the newest runs, newest first."""
@@ -173,7 +219,12 @@ class Runs:
             if run is None:
                 raise UnknownRun(f"no run has the id {run_id!r}")
             answer = self._scripts.call(
-                "cancel", actor=actor, only_waiting=only_waiting, nonce=nonce, **_end_of(run, to, reason, cause), **more
+                "cancel",
+                actor=actor,
+                only_waiting=only_waiting,
+                nonce=nonce,
+                **end_of(run, to, reason, cause, time.time()),
+                **more,
             )
             said = answer["said"]
             if said in {"final", "asked"} or (said == "again" and only_waiting) or (said == "safe" and not patience_s):
@@ -205,40 +256,23 @@ class Runs:
         return list(self._scripts.persistently(lambda: self._redis.zrange(self._key("unsettled"), 0, -1)))
 
     def waiting(self) -> dict[str, int]:
-        """Return how many runs wait in each queue."""
-        queues = self._scripts.persistently(lambda: sorted(self._redis.zrange(self._key("queues"), 0, -1)))
+        """Return how many runs wait in each queue, with a hint or in a line in front of it."""
+        return dict(self._scripts.persistently(self._count_waiting))
 
-        def ask() -> list[int]:
-            with self._redis.pipeline(transaction=False) as pipe:
-                for queue in queues:
-                    pipe.zcard(self._key("waiting", queue))
-                return list(pipe.execute())
-
-        return dict(zip(queues, self._scripts.persistently(ask), strict=True))
-
-
-def _end_of(run: Run, to: State, reason: Reason | None, cause: str) -> dict[str, Any]:
-    """Return how a run that nobody has claimed ends, as the script takes it."""
-    now = time.time()
-    seen = {
-        "id": run.id,
-        "node": run.claim_node,
-        "attempt": run.attempt,
-        "release": run.release,
-        "submitted_at": run.at("submitted_at"),
-    }
-    result = outcome.result_of(seen, to, reason, {"ended_at": now})
-    return {
-        "run": run.id,
-        "attempt": run.attempt,
-        "to": to,
-        "reason": reason,
-        "cause": cause,
-        "result": json.dumps(result),
-        "meta": outcome.meta(result, outcome.told(result, cause, run.name), now),
-        "meta_key": outcome.META_PREFIX + run.id,
-        "keep_s": outcome.KEEP_S,
-    }
+    def _count_waiting(self) -> dict[str, int]:
+        queues: list[str] = sorted(self._redis.zrange(self._key("queues"), 0, -1))  # type: ignore[arg-type]
+        lines: list[str] = sorted(self._redis.smembers(self._key("lines")))  # type: ignore[arg-type]
+        with self._redis.pipeline(transaction=False) as pipe:
+            for queue in queues:
+                pipe.zcard(self._key("waiting", queue))
+            for line in lines:
+                pipe.zcard(self._key("line", line))
+            counts = list(pipe.execute())
+        found = dict(zip(queues, counts, strict=False))
+        for line, count in zip(lines, counts[len(queues) :], strict=True):
+            queue = line.rpartition("@")[2]
+            found[queue] = found.get(queue, 0) + count
+        return found
 
 
 def _with_count(
@@ -247,4 +281,8 @@ def _with_count(
     if asked == 1:
         return error
     more = f"{error}\n{accepted} of the {asked} runs had been accepted before."
-    return SubmitUnknown(more, error.run_id) if isinstance(error, SubmitUnknown) else IdempotencyConflict(more)
+    return (
+        SubmitUnknown(more, error.run_id, error.count)
+        if isinstance(error, SubmitUnknown)
+        else IdempotencyConflict(more)
+    )

@@ -31,7 +31,7 @@ from infra_tasks.model.run import FINAL, MOVES
 from infra_tasks.routing import GUARDIAN
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
@@ -45,7 +45,9 @@ LOST_ANSWER = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError)
 # Refusals that pass by themselves.
 PASSING = ("BUSY ", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS")
 
-_LUA = Path(__file__).parent / "lua"
+SHARED = ("prelude", "waiting")
+# Read at once: a process whose files are replaced under it must go on with the scripts its code was written for.
+_LUA = {path.stem: path.read_text() for path in (Path(__file__).parent / "lua").glob("*.lua")}
 _MARKS = {'"@SHOWN@"': "shown", "@TASK@": "task", "@ID@": "id", QUEUE_MARK: "queue", TAG_MARK: "tag"}
 
 
@@ -72,8 +74,8 @@ def _plain_hint() -> str:
 
 @cache
 def source(name: str) -> str:
-    """Return the whole text of a script: tables, the plain hint, prelude, and the script itself."""
-    return _tables() + _plain_hint() + (_LUA / "prelude.lua").read_text() + (_LUA / f"{name}.lua").read_text()
+    """Return the whole text of a script: tables, the plain hint, what all share, and the script itself."""
+    return _tables() + _plain_hint() + "".join(_LUA[part] for part in (*SHARED, name))
 
 
 @cache
@@ -98,6 +100,44 @@ class Scripts:
         """
         text = _as_json({key: value for key, value in args.items() if value is not None})
         return json.loads(self.persistently(lambda: self._run(self._source(name), text), patience_s))
+
+    def call_many(self, name: str, calls: Sequence[dict[str, Any]], *, patience_s: float = PATIENCE_S) -> list[str]:
+        """Run a script for each of many arguments in one round trip; return the answers as Redis gave them.
+
+        Raises as `call` does; some of the changes may have been made then, and asking again with the same is safe.
+        """
+        script = self._source(name)
+        texts = [_as_json({key: value for key, value in args.items() if value is not None}) for args in calls]
+
+        def ask() -> list[str]:
+            with self.client.pipeline(transaction=False) as pipe:
+                pipe.script_load(script)
+                for text in texts:
+                    pipe.evalsha(digest(script), 1, self.prefix, text)
+                return list(pipe.execute()[1:])
+
+        return list(self.persistently(ask, patience_s)) if texts else []
+
+    def call_with(self, name: str, command: Sequence[str], **args: Any) -> tuple[Any, Any]:
+        """Run a script and right behind it a command of Redis, with nobody in between; return both answers.
+
+        That of the command may be a ResponseError. Raises as `call` does.
+        """
+        script = self._source(name)
+        text = _as_json({key: value for key, value in args.items() if value is not None})
+
+        def ask() -> list[Any]:
+            with self.client.pipeline(transaction=False) as pipe:
+                pipe.script_load(script)
+                pipe.evalsha(digest(script), 1, self.prefix, text)
+                pipe.execute_command(*command)  # type: ignore[no-untyped-call]
+                said = list(pipe.execute(raise_on_error=False))[1:]
+            if isinstance(said[0], Exception):
+                raise said[0]
+            return said
+
+        said, answered = self.persistently(ask)
+        return json.loads(said), answered
 
     def _run(self, script: str, text: str | bytes) -> Any:
         try:

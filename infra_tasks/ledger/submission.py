@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from infra_tasks.model import outcome
-from infra_tasks.model.hint import OUTER_BELT_S, RUN_TASK, envelope
+from infra_tasks.model.hint import OUTER_BELT_S, RUN_TASK, arguments_shown, envelope
 from infra_tasks.model.run import Reason
-from infra_tasks.routing import dispatch_queue, queue_of
+from infra_tasks.routing import dispatch_queue, pool_queue, queue_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,9 +35,13 @@ class Submission:
     at: float | None = None
     expires_s: float | None = None
     retry_of: str | None = None
+    schedule: str | None = None  # it is for a slot of this schedule, or was asked for by hand
+    slot: str | None = None
     actor: str = "submit"
     reply_to: str = ""
     fingerprint: str | None = None  # of what was asked for, before the fleet's own limits were filled in
+    text: str = ""  # the spec as it is recorded; made from it where nobody has it yet
+    pinned_by_fleet: bool = False  # its node is the only one that could take it, and nobody asked for that node
 
     @property
     def canvas(self) -> bool:
@@ -57,13 +61,12 @@ def fingerprint(text: str) -> str:
 
 def shown(spec: RunSpec) -> str:
     """Return what Flower prints as arguments: no command, no environment, no secrets."""
-    parts = [spec.name, spec.project and f"project={spec.project}", spec.node and f"node={spec.node}"]
-    return " ".join(part for part in parts if part) or "-"
+    return arguments_shown(spec.name, spec.project, spec.node)
 
 
 def script_args(one: Submission) -> dict[str, Any]:
     """Return a submission as `submit.lua` takes it; what is not said is absent."""
-    spec, text = one.spec, one.spec.to_json()
+    spec, text = one.spec, one.text or one.spec.to_json()
     said = {
         "id": one.id,
         "spec": text,
@@ -75,6 +78,7 @@ def script_args(one: Submission) -> dict[str, Any]:
         "node": spec.node,
         "project": spec.project,
         "name": spec.name,
+        "most_named": spec.max_running,
         "labels": "[" + ",".join(f'"{label}"' for label in sorted(spec.labels)) + "]" if spec.labels else None,
         "timeout_s": spec.timeout_s,
         "lost_after_s": spec.lost_after_s,
@@ -87,6 +91,9 @@ def script_args(one: Submission) -> dict[str, Any]:
         "retry_of": one.retry_of,
         "root": one.headers.get("root_id") if one.headers and spec.project else None,
         "home_node": _home_of(one),
+        "pool": pool_queue(spec.labels) if one.pinned_by_fleet else None,
+        "schedule": one.schedule,
+        "slot": one.slot,
         "actor": one.actor,
         "meta_key": outcome.META_PREFIX + one.id,
     }

@@ -6,13 +6,14 @@ import json
 import re
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from infra_tasks.model.allowed import allowed, alternatives
 from infra_tasks.model.nearest import did_you_mean
+from infra_tasks.model.redactor import without_logins
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
@@ -23,17 +24,32 @@ if TYPE_CHECKING:
 SHOWN_CHARACTERS = 60
 PLAIN_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 SECRET_KEY = re.compile(r"pass(word|wd|phrase)?$|secret|token|credential", re.IGNORECASE)
-URL_LOGIN = re.compile(r"(?<=//)\S*@|[^\s/@:]*:[^\s/@]*@")  # also in a URL that is mistyped
 ABOUT_THE_KEY = "[key]"  # pydantic puts it behind a key that is itself wrong
 
 
-def complaints(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Return one sentence for each thing that is wrong, in the order of the input; `model` is what was validated."""
+class Complaint(NamedTuple):
+    """One thing that is wrong: `path` is where, `said` a sentence that begins with it."""
+
+    path: Path
+    said: str
+    about_key: bool = False  # the key itself is wrong, not what is under it
+
+
+def complaints(error: ValidationError, model: type[BaseModel]) -> list[Complaint]:
+    """Return what is wrong, in the order of the input; `model` is what was validated. Nothing is said twice."""
     root = _schema(model)
     seen = [_seen(root, each) for each in error.errors(include_url=False)]
     paths = [each.path for each in seen]
     told = [each for each in seen if not (each.in_union and _explained_deeper(each.path, paths))]
-    return list(dict.fromkeys(line for each in told for line in _sentences(each, root)))
+    return each_once(Complaint(each.path, said, each.about_key) for each in told for said in _sentences(each, root))
+
+
+def each_once(problems: Iterable[Complaint]) -> list[Complaint]:
+    """Return the complaints without those that say the same as one before."""
+    told: dict[str, Complaint] = {}
+    for each in problems:
+        told.setdefault(each.said, each)
+    return list(told.values())
 
 
 def path_text(path: Sequence[str | int]) -> str:
@@ -45,7 +61,7 @@ def path_text(path: Sequence[str | int]) -> str:
         elif PLAIN_KEY.fullmatch(key):
             text += f".{key}"
         else:
-            text += f"[{_cut(json.dumps(key))}]"
+            text += f"[{_cut(_as_json(key))}]"
     return text.removeprefix(".")
 
 
@@ -60,7 +76,7 @@ def found(value: object) -> str:
     if isinstance(value, int):
         return _cut(str(value)) if abs(value) < 10**100 else "a huge number"
     if isinstance(value, str):
-        return _cut(json.dumps(URL_LOGIN.sub("***@", value)))
+        return _cut(_as_json(without_logins(value)))
     return f"a Python {type(value).__name__}"
 
 
@@ -72,6 +88,10 @@ class _Seen:
     path: Path
     schema: Schema | None
     in_union: bool
+
+    @property
+    def about_key(self) -> bool:
+        return self.error["type"] == "extra_forbidden" or self.error["loc"][-1:] == (ABOUT_THE_KEY,)
 
 
 def _sentences(seen: _Seen, root: Schema) -> list[str]:
@@ -85,7 +105,13 @@ def _sentences(seen: _Seen, root: Schema) -> list[str]:
     if kind == "missing":
         return [f"{where}: missing; allowed: {rule}"]
     said = "(hidden)" if _is_secret(seen.path) else found(value)
-    return [f"{where or 'the whole'}: found {said}; allowed: {rule}"]
+    return [f"{where or 'the whole'}: found {said}; allowed: {rule}{_quoted(value, rule)}"]
+
+
+def _quoted(value: object, rule: str) -> str:
+    """Say how a number becomes the text that is wanted: who writes YAML or JSON forgets the quotes."""
+    is_scalar = isinstance(value, int | float) and abs(value) < 10**15
+    return f" ({json.dumps(json.dumps(value))} in quotes is one)" if is_scalar and rule.startswith("a text") else ""
 
 
 def _own_words(seen: _Seen, where: str) -> list[str]:
@@ -155,6 +181,13 @@ def _child(schema: Schema, key: str | int) -> Schema | None:
 @cache
 def _schema(model: type[BaseModel]) -> Schema:
     return model.model_json_schema()
+
+
+def _as_json(text: str) -> str:
+    """Return a text as JSON writes it; letters of all languages stay, what cannot be printed is escaped."""
+    return "".join(
+        sign if sign.isprintable() else json.dumps(sign)[1:-1] for sign in json.dumps(text, ensure_ascii=False)
+    )
 
 
 def _cut(text: str) -> str:

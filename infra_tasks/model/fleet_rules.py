@@ -1,4 +1,4 @@
-"""What parts of a fleet must agree on: a project's node exists, and no two nodes share a folder."""
+"""What parts of a fleet must agree on: nodes and projects that are named exist, and no two nodes share a folder."""
 
 from __future__ import annotations
 
@@ -7,33 +7,54 @@ from itertools import combinations
 from posixpath import normpath
 from typing import Any
 
-from infra_tasks.model.complaints import found, path_text
+from infra_tasks.model.complaints import Complaint, found, path_text
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.ssh_address import LOCAL, ssh_address
 
-
-def cross_complaints(raw: Mapping[str, Any]) -> list[str]:
-    """Return a sentence for each disagreement. `raw` may be wrong in any way: what is no object is passed over."""
-    return [*_unknown_nodes(raw), *_shared_roots(_entries(raw, "nodes"))]
+Entries = Mapping[tuple[str, ...], Mapping[str, Any]]
 
 
-def _unknown_nodes(raw: Mapping[str, Any]) -> list[str]:
-    nodes = raw.get("nodes")
-    if not isinstance(nodes, Mapping) or not nodes:
-        return []
+def cross_complaints(raw: Mapping[str, Any]) -> list[Complaint]:
+    """Return what disagrees. `raw` may be wrong in any way: what is no object is passed over."""
+    return [*_unknown_names(raw), *_shared_roots(_entries(raw, "nodes"))]
+
+
+def _unknown_names(raw: Mapping[str, Any]) -> list[Complaint]:
+    projects: Entries = {("projects", name): entry for name, entry in _entries(raw, "projects").items()}
+    specs: Entries = {
+        ("schedules", name, "spec"): spec
+        for name, entry in _entries(raw, "schedules").items()
+        if isinstance(spec := entry.get("spec"), Mapping)
+    }
     return [
-        f"{path_text(('projects', name, 'node'))}: found {found(wanted)}, no such node"
-        f"{did_you_mean(wanted, nodes)} (known: {', '.join(path_text((each,)) for each in nodes)})"
-        for name, project in _entries(raw, "projects").items()
-        if isinstance(wanted := project.get("node"), str) and wanted not in nodes
+        *_unknown({**projects, **specs}, "node", raw.get("nodes")),
+        *_unknown(specs, "project", raw.get("projects", {}), "there is none"),
     ]
 
 
-def _shared_roots(nodes: Mapping[str, Any]) -> list[str]:
+def _unknown(entries: Entries, kind: str, known: object, none: str = "") -> list[Complaint]:
+    """Return which entries name a node or project that is not known; where none can be, only if `none` says so."""
+    if not isinstance(known, Mapping) or not (known or none):
+        return []
+    those = f"known: {', '.join(path_text((each,)) for each in known)}" if known else none
+    return [
+        Complaint(
+            path := (*place, kind),
+            f"{path_text(path)}: found {found(wanted)}, no such {kind}{did_you_mean(wanted, known)} ({those})",
+        )
+        for place, entry in entries.items()
+        if isinstance(wanted := entry.get(kind), str) and wanted not in known
+    ]
+
+
+def _shared_roots(nodes: Mapping[str, Any]) -> list[Complaint]:
     places = {name: place for name, node in nodes.items() if (place := _place(node))}
     return [
-        f"{path_text(('nodes', second, 'root'))}: found {found(nodes[second]['root'])}, the folder of "
-        f"{path_text(('nodes', first))} on the same machine; every node needs its own"
+        Complaint(
+            path := ("nodes", second, "root"),
+            f"{path_text(path)}: found {found(nodes[second]['root'])}, the folder of "
+            f"{path_text(('nodes', first))} on the same machine; every node needs its own",
+        )
         for first, second in combinations(places, 2)
         if places[first] == places[second]
     ]

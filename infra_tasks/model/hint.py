@@ -81,6 +81,12 @@ def envelope(
     )
 
 
+def arguments_shown(name: str | None, project: str | None, node: str | None) -> str:
+    """Return what Celery's tools print as the arguments of a run: who it is and where it goes, never its command."""
+    parts = [name, project and f"project={project}", node and f"node={node}"]
+    return " ".join(part for part in parts if part) or "-"
+
+
 def fetch_id(node: str, attempt: int, run_id: str) -> str:
     """Return the id of the message that asks for the outputs a node has: like a hint, it holds nothing but its id."""
     return f"{_FETCH}:{node}:{attempt}:{run_id}"

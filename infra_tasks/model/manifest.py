@@ -61,8 +61,9 @@ class Manifest:
     def of(cls, entries: Iterable[Entry]) -> Manifest:
         """Put entries in order and name them; ReleaseError if they can be no tree."""
         ordered = tuple(sorted(entries))
-        _check(ordered)
-        return cls(ordered, _digest(ordered))
+        manifest = cls(ordered, _digest(ordered))
+        _check(manifest)
+        return manifest
 
     @property
     def size_bytes(self) -> int:
@@ -105,10 +106,10 @@ class Manifest:
 def diff(base: Manifest, wanted: Manifest) -> Diff:
     """Say what of `wanted` the base holds. Links are left out: the manifest itself says all about them."""
     found = Diff({}, {}, [])
-    held = set(base.entries)
+    held = by_path(base).get
     new = []
     for entry in wanted.files():
-        if entry in held:
+        if held(entry.path) == entry:
             found.shared[entry.path] = entry.path
         else:
             new.append(entry)
@@ -172,16 +173,16 @@ def entries_of(rows: Any) -> list[Entry]:
     ]
 
 
-def _check(ordered: tuple[Entry, ...]) -> None:
-    paths = {entry.path for entry in ordered}
-    if len(paths) != len(ordered):
+def _check(manifest: Manifest) -> None:
+    paths = {entry.path for entry in manifest.entries}
+    if len(paths) != len(manifest.entries):
         raise ReleaseError("a path is there twice in the manifest")
     between = f"/{'/'.join(paths)}/" if paths else ""
     if "\0" in between or any(part in between for part in _OUTSIDE):
         raise ReleaseError(
             "a path in the manifest is no path inside a tree (empty, absolute, or with '.' or '..' in it)"
         )
-    below = folders_above(paths) & paths
+    below = manifest.folders() & paths
     if below:
         raise ReleaseError(f"{min(below)!r} is a file or a link, and yet something lies below it")
 

@@ -7,16 +7,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from infra_tasks.model.run import POISONED_AFTER_LOST, POISONED_AFTER_UNSTARTED, RESULT_KEYS, Reason, State
-from infra_tasks.model.spec import RunSpec, retry_delay_s
+from infra_tasks.model.run import (
+    POISONED_AFTER_LOST,
+    POISONED_AFTER_UNSTARTED,
+    RESULT_KEYS,
+    Reason,
+    State,
+    retry_delay_s,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from infra_tasks.model.spec import RunSpec
 
 # Results (and chord keys) live as long as the history.
 KEEP_S = 30 * 24 * 3600
 META_PREFIX = "celery-task-meta-"
 SHOWN_LINES = 10
+SIGKILL = 9
+SHELL_SAYS_SIGNAL = 128
 
 Result = dict[str, Any]
 
@@ -46,6 +56,8 @@ def ending(exit_record: Mapping[str, Any], spec: RunSpec, counts: Mapping[str, i
     if outcome in {"down", "lost", "fenced", "lease"}:
         return _lost(exit_record, spec, counts)
     reason, cause = _failure(exit_record)
+    if _is_worth_waiting(exit_record, spec, counts):
+        return Ending(State.FAILURE, reason, cause, lost="unstarted")
     if reason in spec.retry_on and counts["retries_used"] < spec.retries:
         return Ending(
             State.FAILURE, reason, cause, retry_in_s=retry_delay_s(spec.retry_backoff_s, counts["retries_used"])
@@ -53,16 +65,30 @@ def ending(exit_record: Mapping[str, Any], spec: RunSpec, counts: Mapping[str, i
     return Ending(State.FAILURE, reason, cause)
 
 
+def _is_worth_waiting(exit_record: Mapping[str, Any], spec: RunSpec, counts: Mapping[str, int]) -> bool:
+    """Whether only a node that has the code was away: it may be back, or another node that has it takes the run."""
+    away = exit_record["outcome"] == "sync_failed" and exit_record.get("holder_away")
+    return bool(away) and Reason.SYNC_FAILED in spec.retry_on and counts["unstarted"] + 1 < POISONED_AFTER_UNSTARTED
+
+
 def _failure(exit_record: Mapping[str, Any]) -> tuple[Reason, str]:
     outcome, error = exit_record["outcome"], exit_record.get("error")
     if outcome == "exited":
-        return Reason.EXIT_CODE, f"exit code {exit_record['exit_code']}"
+        return Reason.EXIT_CODE, f"exit code {exit_record['exit_code']}{_killer(exit_record)}"
     if outcome == "signaled":
-        return Reason.SIGNAL, f"killed by signal {exit_record['signal']}"
+        return Reason.SIGNAL, f"killed by signal {exit_record['signal']}{_killer(exit_record)}"
     reason = {"timeout": Reason.TIMEOUT, "memory": Reason.MEMORY, "sync_failed": Reason.SYNC_FAILED}.get(
         outcome, Reason.START_FAILED
     )
     return reason, error or reason.value
+
+
+def _killer(exit_record: Mapping[str, Any]) -> str:
+    """Say that the kernel may have killed the command, or a child whose shell passed the news on as an exit code."""
+    killed = exit_record.get("signal") == SIGKILL or exit_record.get("exit_code") == SHELL_SAYS_SIGNAL + SIGKILL
+    if not killed or not exit_record.get("kills_by_kernel"):
+        return ""
+    return "; meanwhile the kernel's out-of-memory killer struck on this node: perhaps it was that"
 
 
 def _lost(exit_record: Mapping[str, Any], spec: RunSpec, counts: Mapping[str, int]) -> Ending:

@@ -85,3 +85,8 @@ RESULT_KEYS = (
 def is_final(state: str) -> bool:
     """Say whether nothing may change this run any more."""
     return state in FINAL
+
+
+def retry_delay_s(backoff_s: float, retries_used: int) -> float:
+    """Return how long to wait before the next attempt: the backoff doubles, up to an hour."""
+    return float(min(backoff_s * 2 ** min(retries_used, 64), 3600.0))

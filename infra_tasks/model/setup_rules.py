@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -44,3 +44,7 @@ class SetupRules:
     def of_run(cls, recorded: str | None, project: Project | None) -> SetupRules:
         """Return the rules of a run: as recorded at its dispatch, else (an older record) as this node's file says."""
         return cls.from_json(recorded) if recorded else cls.of(project)
+
+    def asked(self, *, private: bool | None) -> SetupRules:
+        """Return the rules with what a spec asks for; None leaves it to the project."""
+        return self if private is None else replace(self, private=private)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import (
@@ -18,13 +19,16 @@ from pydantic import (
 )
 
 from infra_tasks.errors import BadSpec
-from infra_tasks.model.complaints import complaints
+from infra_tasks.model.complaints import Complaint, complaints
 from infra_tasks.model.nearest import did_you_mean
 from infra_tasks.model.patterns import MAX_PATTERNS, Pattern
 from infra_tasks.model.run import Reason
+from infra_tasks.model.secret_ref import SecretRef, as_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Sequence
+
+    from infra_tasks.model.spec_text import Form
 
 CEILING_S = 7200.0
 DEFAULT_GRACE_S = 10.0
@@ -33,6 +37,9 @@ DEFAULT_STOP_AFTER_S = 60.0
 # Between the end of the grace at a node that lost the ledger and the start elsewhere, at least this much.
 LEASE_MARGIN_S = 15.0
 MAX_RETRIES = 100
+MOST_RUNNING = 1_000_000
+LEAST_MEMORY_BYTES = 1024**2
+MOST_MEMORY_BYTES = 1024**5
 # Linux passes less than 128 KiB per argument or variable and about 2 MiB in all; a spec also travels through Redis.
 MAX_ARG_BYTES = 128 * 1024 - 1
 MAX_SPEC_BYTES = 1024 * 1024
@@ -60,10 +67,14 @@ class RunSpec(BaseModel):
     """What to run, where it may run, how long, how often to retry. Spans are seconds.
 
     `command`: a list is argv, a string goes to `/bin/sh -c`.
+    `env`: texts, or `{"secret": name}` for a value that the node looks up at the start (docs/secrets.md).
+    `memory_bytes`: what all its processes may hold together; over it they are ended (docs/specs.md says how exactly).
     `node`: pinned to that node; without it any node that has all `labels` may take the run.
     `retry_on`: reasons that use up `retries`. An attempt that was lost (its machine or its shim died) is run again
     without using them, unless `node_lost` is left out here: then the run fails with that reason.
     `outputs`: patterns of files to bring home when the command has ended, however it ended (docs/outputs.md).
+    `max_running`: it waits while so many runs of the same `name` run, in the whole fleet.
+    `private`: run in a writable copy of the project's code (true) or in the shared one; None: as nodes.json says.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -72,17 +83,20 @@ class RunSpec(BaseModel):
     project: Word | None = None
     node: Word | None = None
     labels: frozenset[Word] = Field(default=frozenset(), strict=False)
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, str | SecretRef] = Field(default_factory=dict)
     timeout_s: Annotated[float, Field(gt=0, le=CEILING_S, allow_inf_nan=False)] = CEILING_S
     grace_s: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] = DEFAULT_GRACE_S
+    memory_bytes: Annotated[int, Field(ge=LEAST_MEMORY_BYTES, le=MOST_MEMORY_BYTES)] | None = None
     retries: Annotated[int, Field(ge=0, le=MAX_RETRIES)] = 0
     retry_backoff_s: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 5.0
     retry_on: tuple[Annotated[Reason, Field(strict=False)], ...] = Field(default=RETRYABLE, strict=False)
     idempotency_key: Annotated[str, StringConstraints(min_length=1, max_length=256)] | None = None
     expires_s: Seconds | None = None
     outputs: Annotated[tuple[Pattern, ...], Field(max_length=MAX_PATTERNS, strict=False)] | None = None
+    private: Annotated[bool, Field(strict=True)] | None = None
     notify: None = None
     name: Annotated[str, StringConstraints(min_length=1, max_length=200)] | None = None
+    max_running: Annotated[int, Field(ge=1, le=MOST_RUNNING)] | None = None
     lost_after_s: LeaseSeconds = DEFAULT_LOST_AFTER_S
     stop_after_s: LeaseSeconds = DEFAULT_STOP_AFTER_S
 
@@ -95,16 +109,34 @@ class RunSpec(BaseModel):
         if isinstance(given, RunSpec):
             wrong = given.lease_complaint(defaults or {})
             if wrong:
-                raise BadSpec(f"this spec cannot be run:\n{wrong}")
+                raise bad_spec([Complaint((), wrong)])
             return given
-        if not isinstance(given, dict):
+        if not isinstance(given, Mapping):
             raise BadSpec(f"a spec is a RunSpec or a dict with at least 'command'; found {type(given).__name__}")
         if not all(isinstance(name, str) for name in given):
             raise BadSpec("the names of a spec's fields are texts: 'command', 'project', 'node' ...")
         try:
-            return cls.model_validate(given, context=defaults)
+            return cls.model_validate(dict(given), context=defaults)
         except ValidationError as error:
-            raise BadSpec("this spec cannot be run:\n" + "\n".join(complaints(error, cls))) from None
+            raise bad_spec(complaints(error, cls)) from None
+
+    @classmethod
+    def from_dict(cls, given: Mapping[str, Any]) -> RunSpec:
+        """Return the spec that a dict describes, as JSON would. Raises BadSpec with every mistake."""
+        return cls.of(given)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> RunSpec:
+        """Return the one spec that a JSON text holds. Raises BadSpec with every mistake and its line and column."""
+        return _one_in(cls, text, "json")
+
+    @classmethod
+    def from_yaml(cls, text: str | bytes) -> RunSpec:
+        """Return the one spec that a YAML text holds. Raises BadSpec with every mistake and its line and column.
+
+        Numbers, true, false and null are as in JSON; everything else is a text, also `on`, `no`, `12:30` and `007`.
+        """
+        return _one_in(cls, text, "yaml")
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -165,8 +197,9 @@ class RunSpec(BaseModel):
 
     @field_validator("env")
     @classmethod
-    def _env(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
+    def _env(cls, value: dict[str, str | SecretRef]) -> dict[str, str | SecretRef]:
+        for name, said in value.items():
+            text = said if isinstance(said, str) else ""
             if not _ENV_NAME.fullmatch(name):
                 raise ValueError(f"{name!r} is no name of an environment variable")
             if name.startswith("INFRA_"):
@@ -181,8 +214,22 @@ class RunSpec(BaseModel):
     @classmethod
     def _name(cls, value: str | None) -> str | None:
         if value is not None and not value.isprintable():
-            raise ValueError("one line of printable characters")
+            raise ValueError("allowed: one line of printable characters")
         return value
+
+    @model_validator(mode="after")
+    def _private_code(self) -> Self:
+        if self.private and self.project is None:
+            raise ValueError("private: found true; only a run with a 'project' has code to copy")
+        return self
+
+    @model_validator(mode="after")
+    def _counted_by_name(self) -> Self:
+        if self.max_running is not None and self.name is None:
+            raise ValueError(
+                f"max_running: found {self.max_running}; it counts the runs of one 'name', and there is none"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole(self, info: ValidationInfo) -> Self:
@@ -210,6 +257,11 @@ class RunSpec(BaseModel):
         return ["/bin/sh", "-c", self.command] if isinstance(self.command, str) else list(self.command)
 
     @property
+    def secrets(self) -> dict[str, str]:
+        """Variables of the environment with the names of the secrets they get."""
+        return {name: said.secret for name, said in self.env.items() if isinstance(said, SecretRef)}
+
+    @property
     def pinned(self) -> bool:
         """Only this node may run it: its own lock file decides, there is no lease."""
         return self.node is not None
@@ -225,9 +277,17 @@ class RunSpec(BaseModel):
         return text
 
     @classmethod
-    def from_json(cls, text: str) -> RunSpec:
-        """Return the spec that `to_json` wrote."""
-        return cls.model_validate_json(text)
+    def recorded(cls, text: str) -> RunSpec:
+        """Return the spec that `to_json` wrote; of another version's what is known here (see `model.recorded`).
+
+        Raises BadSpec when too little of it is.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError:
+            from infra_tasks.model.recorded import known_part  # noqa: PLC0415  seldom needed
+
+            return known_part(text)
 
 
 _DEFAULTS: dict[str, Any] = {
@@ -235,9 +295,15 @@ _DEFAULTS: dict[str, Any] = {
     for name, field in RunSpec.model_fields.items()
     if not field.is_required()
 }
-_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=as_json)
 
 
-def retry_delay_s(backoff_s: float, retries_used: int) -> float:
-    """Return how long to wait before the next attempt: the backoff doubles, up to an hour."""
-    return float(min(backoff_s * 2 ** min(retries_used, 64), 3600.0))
+def bad_spec(problems: Sequence[Complaint]) -> BadSpec:
+    """Return the error for a spec with these problems."""
+    return BadSpec("\n".join(["this spec cannot be run:", *(each.said for each in problems)]), problems)
+
+
+def _one_in(kind: type[RunSpec], text: str | bytes, form: Form) -> RunSpec:
+    from infra_tasks.model.spec_text import made_of, one_in  # noqa: PLC0415  seldom needed
+
+    return made_of([one_in(text, form)], lambda given: kind.of(given.value))[0]

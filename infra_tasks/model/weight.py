@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
+from infra_tasks.model.amounts import bytes_in_words, files_in_words
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -29,6 +31,16 @@ class Weight(NamedTuple):
     def is_heavy(self) -> bool:
         """Say whether this is more than is usually meant."""
         return self.files > MANY_FILES or self.size_bytes > MANY_BYTES
+
+
+def heavy_words(weight: Weight, project: str, node: str) -> str:
+    """Return what to tell a person before so much goes to a node; nothing when it is not more than is usually meant."""
+    if not weight.is_heavy:
+        return ""
+    return (
+        f"{files_in_words(weight.files)}, {bytes_in_words(weight.size_bytes)} of {project} go to {node}, which is a "
+        f"lot: `infra sync {project} --dry-run` tells what could be left out"
+    )
 
 
 class Folder(NamedTuple):

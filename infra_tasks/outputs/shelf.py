@@ -44,6 +44,15 @@ def is_there(home: Home, run_id: str, attempt: int, node: str) -> bool:
     return number > attempt or (number == attempt and known["node"] == node)
 
 
+def as_of_now(home: Home, run_id: str, attempt: int, outputs: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what a result says of its outputs; those that came here after the end of the run have been brought."""
+    if not outputs or outputs["brought"] or not is_there(home, run_id, attempt, outputs["node"]):
+        return outputs
+    listed = there(home, run_id) or {}
+    folder = str(folder_of(home, run_id))
+    return {**outputs, "brought": True, "folder": folder, "error": listed.get("error")}
+
+
 def place(home: Home, run_id: str, staged: Path, listed: Mapping[str, Any]) -> Path:
     """Give a whole folder of outputs its place, unless a later attempt has it; return the place. Safe to repeat.
 

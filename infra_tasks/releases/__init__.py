@@ -6,12 +6,13 @@ door: whatever was there before, the tree is here and right when it returns. `ta
 
 from __future__ import annotations
 
-from infra_tasks.releases.ensure import ensure_release, hold, holding
+from infra_tasks.releases.ensure import ensure_release, hold
 from infra_tasks.releases.layout import Brought, Release, Source
+from infra_tasks.releases.lending import lendable, lending
 from infra_tasks.releases.listing import LeftOut, left_out
 from infra_tasks.releases.place import Place, take_place
 from infra_tasks.releases.private import private_copy
-from infra_tasks.releases.prune import prune
+from infra_tasks.releases.prune import prunable, prune
 from infra_tasks.releases.setup import run_setup
 from infra_tasks.releases.snapshot import Snapshot, manifest_of, snapshot
 from infra_tasks.releases.verify import verify
@@ -25,10 +26,12 @@ __all__ = [
     "Source",
     "ensure_release",
     "hold",
-    "holding",
     "left_out",
+    "lendable",
+    "lending",
     "manifest_of",
     "private_copy",
+    "prunable",
     "prune",
     "run_setup",
     "snapshot",

@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from infra_tasks.model.manifest import Entry
     from infra_tasks.releases.walk import Plain
 
-# So many of those that should come next are looked for at a time.
-WINDOW = 64
+# After so many that are not there yet, those that should come later are not looked for: that costs as much as a file.
+IN_VAIN = 8
+# Fewer files than this are checked when all are there: looking for them meanwhile would only hold up the links.
+MANY = 1000
 LOOK_AGAIN_S = 0.02
 
 
@@ -31,19 +33,21 @@ class Arriving:
     def __init__(self, tree: Path, entries: Sequence[Entry]) -> None:
         self.rows: dict[str, Plain] = {}
         self._tree = tree
-        self._entries = sorted(entries, key=lambda entry: order(entry.path))
+        self._entries = sorted(entries, key=lambda entry: order(entry.path)) if len(entries) >= MANY else []
         self._over = Event()
         self._thread = Thread(target=self._run, name="arriving", daemon=True)
 
     def _run(self) -> None:
-        pending = self._entries
+        pending = self._entries[::-1]
         with closing_fd(open_folder(self._tree)) as here:
             while pending and not self._over.is_set():
-                window = pending[:WINDOW]
-                left = [entry for entry in window if not self._came(entry, here)]
-                pending = left + pending[WINDOW:]
-                if len(left) == len(window):
-                    self._over.wait(LOOK_AGAIN_S)
+                late: list[Entry] = []
+                while pending and len(late) < IN_VAIN:
+                    if not self._came(pending[-1], here):
+                        late.append(pending[-1])
+                    pending.pop()
+                pending += late[::-1]
+                self._over.wait(LOOK_AGAIN_S)
 
     def _came(self, entry: Entry, here: int) -> bool:
         try:

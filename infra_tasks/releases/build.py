@@ -18,6 +18,7 @@ from infra_tasks.releases.building import Building
 from infra_tasks.releases.layout import SEALED_FOLDER, Brought
 from infra_tasks.releases.reading import hash_file
 from infra_tasks.releases.removing import remove_tree
+from infra_tasks.releases.setup_record import forget
 from infra_tasks.releases.snapshot import note
 from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.walk import Row, fingerprint, glance, plain_top
@@ -43,8 +44,9 @@ def build(shelf: Shelf, manifest: Manifest, carrier: Carrier | None) -> Brought:
         _refuse_twins(shelf.releases, manifest)
         for left in shelf.half_built(manifest.digest):
             remove_tree(shelf, left)
+        forget(shelf, manifest.digest)  # a setup of before was done in a tree that is gone
         try:
-            made = Building(shelf, manifest.entries, tree, manifest.digest)
+            made = Building(shelf, manifest.entries, tree, manifest.digest, manifest.folders())
             with ThreadPoolExecutor(1) as beside:
                 noted = beside.submit(note, shelf, manifest)  # the disk may take its time meanwhile
                 made.gather(carrier)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from infra_tasks.errors import NotAsSent, ReleaseError
 from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Diff, Entry, Manifest, diff, folders_above
 from infra_tasks.releases import known
-from infra_tasks.releases.arriving import Arriving
 from infra_tasks.releases.copying import cannot_give, cannot_link, clone, copy_checked
 from infra_tasks.releases.layout import OPEN_FOLDER, SEALED_EXECUTABLE, SEALED_PLAIN
 from infra_tasks.releases.reading import closing_fd, open_folder, seal
@@ -20,15 +19,13 @@ from infra_tasks.releases.supply import bases, sealed
 from infra_tasks.releases.walk import row, row_of
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from pathlib import Path
 
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.supply import Carrier
     from infra_tasks.releases.walk import Plain
-
-# Fewer files than this are checked when all are there: looking for them meanwhile would only hold up the links.
-_MANY = 1000
 
 
 class _Offer(NamedTuple):
@@ -39,13 +36,25 @@ class _Offer(NamedTuple):
     wanted: dict[str, Entry]
 
 
+def _folders_of(entries: Iterable[Entry]) -> AbstractSet[str]:
+    return folders_above(entry.path for entry in entries)
+
+
 class Building:
     """Used for whole releases, and with a part of a manifest for the files that are to be mended.
 
-    `missing` is what had to be brought, `rows` the state of each file right after it was made.
+    `folders` are those its entries lie in, if somebody knows them. `missing` is what had to be brought, `rows` the
+    state of each file right after it was made.
     """
 
-    def __init__(self, shelf: Shelf, entries: Iterable[Entry], tree: Path, asking: str) -> None:
+    def __init__(
+        self,
+        shelf: Shelf,
+        entries: Iterable[Entry],
+        tree: Path,
+        asking: str,
+        folders: AbstractSet[str] | None = None,
+    ) -> None:
         entries = tuple(entries)
         self.tree = tree
         self.missing = [entry for entry in entries if entry.kind == "file"]
@@ -57,15 +66,16 @@ class Building:
         self._clones = True
         self._in_vain = False
         self._entries = entries
-        self._folders: set[str] = set()
+        self._folders = _folders_of(entries) if folders is None else folders
+        self._made_folders: set[str] = set()
         os.mkdir(tree, OPEN_FOLDER)
 
-    def _make_folders(self, entries: Iterable[Entry]) -> None:
-        """Make the folders these lie in, as far as they are not there yet."""
+    def _make_folders(self, folders: AbstractSet[str]) -> None:
+        """Make those that are not there yet."""
         top = os.fspath(self.tree)
-        for folder in sorted(folders_above(entry.path for entry in entries) - self._folders):
+        for folder in sorted(folders - self._made_folders):
             os.mkdir(f"{top}/{folder}", OPEN_FOLDER)
-            self._folders.add(folder)
+            self._made_folders.add(folder)
 
     def _make_links(self) -> None:
         for entry in self._entries:
@@ -78,7 +88,7 @@ class Building:
 
     def copy_from(self, tree: Path) -> None:
         """Take what has the right content in a tree, by copy."""
-        self._make_folders(self._entries)
+        self._make_folders(self._folders)
         left = []
         for entry in self.missing:
             there, here = f"{os.fspath(tree)}/{entry.path}", f"{os.fspath(self.tree)}/{entry.path}"
@@ -101,10 +111,10 @@ class Building:
         When this returns or raises, nobody works on the tree any more.
         """
         offers = list(self._offers())
-        self._make_folders(self.missing)
+        self._make_folders(_folders_of(self.missing))
         with ThreadPoolExecutor(1) as beside:
             coming = beside.submit(self._bring_beside, carrier) if self.missing else None
-            self._make_folders(self._entries)
+            self._make_folders(self._folders)
             self._make_links()
             left = [entry for offer in offers for entry in self._take(offer)]
             if coming is not None:
@@ -115,8 +125,14 @@ class Building:
             self.missing = [*self.missing, *left]
 
     def _offers(self) -> Iterator[_Offer]:
-        """Say which base has what, by the manifests alone; `missing` is what none has."""
-        for base, held in bases(self._shelf, self._asking, lambda: self.missing):
+        """Say which base has what, by the manifests alone; `missing` is what none has.
+
+        Content of no known inode is in no base: no more of their manifests is read for it.
+        """
+        here = {sha256 for _, _, _, sha256 in self.loaded.facts.values()}
+        for base, held in bases(
+            self._shelf, self._asking, lambda: [each for each in self.missing if not here or each.sha256 in here]
+        ):
             wanted = Manifest(tuple(self.missing), "")
             found = diff(held, wanted)
             self.missing = found.missing
@@ -213,19 +229,12 @@ class Building:
                 f"{len(entries)} files of the release {self._asking[:12]} are not on this node "
                 f"({entries[0].path!r} ...), and nobody was named who could bring them"
             )
-        checked: Collection[str]
-        if getattr(carrier, "comes_once", False) and len(entries) >= _MANY:
-            with Arriving(self.tree, entries) as arriving:
-                carrier.bring(entries, self.tree)
-            self.rows.update(arriving.rows)
-            entries, checked = [entry for entry in entries if entry.path not in arriving.rows], ()
+        checked = carrier.bring(entries, self.tree)
+        if isinstance(checked, dict):
+            self.rows.update(checked)
         else:
-            checked = carrier.bring(entries, self.tree)
-        unread = [entry for entry in entries if entry.path not in checked]
-        for entry in entries if checked else ():
-            if entry.path in checked:
-                self.rows[entry.path] = row(self.tree, entry.path)
-        self._check(unread)
+            self.rows.update((path, row(self.tree, path)) for path in checked)
+        self._check([entry for entry in entries if entry.path not in checked])
 
     def _check(self, entries: Sequence[Entry]) -> None:
         """Give what arrived its mode, if it is what was asked for."""

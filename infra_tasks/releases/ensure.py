@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from infra_tasks.errors import ReleaseBusy, ReleaseDamaged, SourceChanging
@@ -17,7 +17,8 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.verify import verify
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
     from infra_tasks.model.manifest import Manifest
     from infra_tasks.releases.layout import Source
@@ -72,23 +73,20 @@ def hold(release: Release) -> int:
 
     Hand it to the shim. Raises ReleaseDamaged if the release was pruned since it was ensured: ensure it again.
     """
-    fd = take(release.shelf.use(release.digest), SHARED)
-    if fd is None or not release.path.is_dir():
-        if fd is not None:
-            os.close(fd)
-        raise ReleaseDamaged(f"the release {release.digest[:12]} was removed in between; try again")
+    fd = take_while_there(release, release.shelf.use(release.digest))
     os.utime(fd)
     return fd
 
 
-@contextmanager
-def holding(release: Release) -> Iterator[None]:
-    """Keep a release from being changed or removed for a while. Raises ReleaseDamaged as `hold` does."""
-    fd = hold(release)
-    try:
-        yield
-    finally:
-        os.close(fd)
+def take_while_there(release: Release, lock: Path) -> int:
+    """Share a lock of a release that is here. Raises ReleaseDamaged, and leaves no lock, if it was removed."""
+    if release.path.is_dir():
+        fd = take(lock, SHARED)
+        if fd is not None and release.path.is_dir():
+            return fd
+        if fd is not None:
+            os.close(fd)
+    raise ReleaseDamaged(f"the release {release.digest[:12]} was removed in between; try again")
 
 
 def is_held(shelf: Shelf, digest: str) -> bool:

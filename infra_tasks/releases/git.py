@@ -67,7 +67,8 @@ def ask_for_files(folder: Path) -> bytes:
     """Return what git says of the files of a work tree: for `read_answer`, and the same for the same files."""
     done = _ask(folder, "ls-files", "-z", "-t", "--stage", "--cached", "--others", "--exclude-standard")
     if b"could not open directory" in done.stderr:
-        raise SourceUnreadable(f"{folder}: {_words(done.stderr)}; make it readable, or leave it out in .infraignore")
+        cure = "make it readable, or shorter, or leave it out in .gitignore (.infraignore is asked after git)"
+        raise SourceUnreadable(f"{folder}: {_words(done.stderr)}; {cure}")
     return done.stdout
 
 

@@ -53,11 +53,11 @@ def standing(home: Home) -> Iterator[Standing]:
 
 
 def in_use(shelf: Shelf, digest: str) -> bool:
-    """Say whether something runs in a release, or is being done to it.
+    """Say whether something runs in a release, is being done to it, or is copied from it.
 
-    Who wants the use lock for itself has the work lock before, so nobody is refused for our look at it.
+    Who wants the other two for itself has the work lock before, so nobody is refused for our look at it.
     """
-    return _is_held(shelf.work(digest), shelf.use(digest))
+    return _is_held(shelf.work(digest), shelf.use(digest), shelf.lent(digest))
 
 
 def _is_held(*paths: Path) -> bool:

@@ -117,9 +117,14 @@ class Shelf:
         """Return the lock of who builds, mends, sets up or removes the release: one at a time."""
         return self.releases / f"{digest}.work"
 
+    def lent(self, digest: str) -> Path:
+        """Return the lock shared by who copies from the tree, exclusive for who removes it."""
+        return self.releases / f"{digest}.lent"
+
     def beside(self, digest: str) -> tuple[Path, ...]:
         """Return all that is kept beside a tree."""
-        return (self.manifest(digest), self.seen(digest), self.setup(digest), self.use(digest), self.work(digest))
+        locks = (self.use(digest), self.lent(digest), self.work(digest))
+        return (self.manifest(digest), self.seen(digest), self.setup(digest), *locks)
 
 
 @dataclass(frozen=True)

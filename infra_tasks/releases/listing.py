@@ -14,6 +14,7 @@ from infra_tasks.releases import git
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.rules import GIT_RULES, Rules, first_out, narrowing, read_rules
 from infra_tasks.releases.source_walk import SourceWalk, by_rule, never, scan
+from infra_tasks.releases.trouble import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -122,7 +123,7 @@ def _must_be_there(path: Path) -> None:
     except FileNotFoundError as error:
         raise SourceUnreadable(f"the source {path} is not there: was it moved, or is its disk not mounted?") from error
     except OSError as error:
-        raise SourceUnreadable(f"the source {path} cannot be read: {error.strerror}") from error
+        raise unreadable(f"the source {path}", error) from error
     if not stat.S_ISDIR(mode):
         raise SourceUnreadable(f"the source {path} is no folder")
 

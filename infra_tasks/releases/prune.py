@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from infra_tasks.settings import Home
 
 # A manifest may wait for its release for as long as a dispatch may take.
-MANIFEST_KEEP_S = 7 * 86400
+NOTES_KEEP_S = 7 * 86400
 # What a step that takes milliseconds leaves when it is killed.
 SMALL_KEEP_S = 3600
 _MARKS = (".building-", ".removing-")
@@ -40,7 +41,7 @@ def prune(
         old = _old(shelf, keep, keep_also, unused_for_s)
         removed += [digest for digest, used_ns in old.items() if _remove(shelf, digest, used_ns)]
         sweep_leftovers(shelf)
-        _drop_old_manifests(shelf)
+        _drop_what_lost_its_tree(shelf)
     return removed
 
 
@@ -93,9 +94,16 @@ def _remove(shelf: Shelf, digest: str, used_ns: int) -> bool:
     with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
         if work is None or _used_ns(shelf, digest) != used_ns:
             return False
-        with held(shelf.use(digest), EXCLUSIVE | AT_ONCE) as alone:
-            if alone is None:
+        with (
+            held(shelf.use(digest), EXCLUSIVE | AT_ONCE) as alone,
+            held(shelf.lent(digest), EXCLUSIVE | AT_ONCE) as unlent,
+        ):
+            if alone is None or unlent is None:
                 return False
+            # First what says that the tree is right and set up: who dies after this leaves nothing that is believed.
+            for path in (shelf.seen(digest), shelf.setup(digest)):
+                path.unlink(missing_ok=True)
+            remove_tree(shelf, shelf.removing(digest))  # of somebody who died half way
             # Out of sight at once, so that nobody finds half of it.
             shelf.tree(digest).chmod(OPEN_FOLDER)
             shelf.tree(digest).rename(shelf.removing(digest))
@@ -125,8 +133,16 @@ def _age_s(path: Path) -> float:
         return 0.0
 
 
-def _drop_old_manifests(shelf: Shelf) -> None:
-    for path in list(shelf.releases.glob("*.json")) if shelf.releases.is_dir() else []:
-        if _age_s(path) > MANIFEST_KEEP_S and DIGEST.fullmatch(path.stem) and not shelf.tree(path.stem).exists():
-            for beside in shelf.beside(path.stem):
-                beside.unlink(missing_ok=True)
+def _drop_what_lost_its_tree(shelf: Shelf) -> None:
+    """Remove what is kept beside trees that are not there, once nobody can be about to make them."""
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in shelf.releases.iterdir() if shelf.releases.is_dir() else ():
+        if path.suffix and DIGEST.fullmatch(path.stem):
+            found[path.stem].append(path)
+    for digest, notes in found.items():
+        if shelf.tree(digest).exists() or min(map(_age_s, notes)) <= NOTES_KEEP_S:
+            continue
+        with held(shelf.work(digest), EXCLUSIVE | AT_ONCE) as work:
+            if work is not None and not shelf.tree(digest).exists():
+                for beside in shelf.beside(digest):
+                    beside.unlink(missing_ok=True)

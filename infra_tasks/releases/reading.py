@@ -19,7 +19,7 @@ TICK_NS = 100_000_000
 # Disks that only know whole seconds (HFS+, some network disks) need more.
 COARSE_TICK_NS = 2_000_000_000
 _TRIES = 3
-_TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+TO_READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 class Stamp(NamedTuple):
@@ -48,7 +48,7 @@ def settled(ctime_ns: int, at_ns: int) -> bool:
 
 def open_to_read(path: str) -> int:
     """Open a plain file, never a link; a pipe that took its name does not block, and is refused."""
-    fd = os.open(path, _TO_READ)
+    fd = os.open(path, TO_READ)
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
         raise Changing(0, "is no plain file any more", path)
@@ -104,13 +104,17 @@ def read_through(fd: int, size: int, also: Callable[[bytes], object] | None = No
 def seal(path: str, mode: int, sha256: str, top: int) -> os.stat_result | None:
     """Give a file below the folder `top` this mode if it has this content; return its state then, None if it has not.
 
+    One that has the mode is told of as it was before it was read: a change since then shows in another ctime.
     Raises OSError.
     """
-    fd = os.open(path, _TO_READ, dir_fd=top)
+    fd = os.open(path, TO_READ, dir_fd=top)
     try:
         before = os.fstat(fd)
-        right = stat.S_ISREG(before.st_mode) and read_through(fd, before.st_size) == sha256
-        if not right or stamp(os.fstat(fd)) != stamp(before):
+        if not stat.S_ISREG(before.st_mode) or read_through(fd, before.st_size) != sha256:
+            return None
+        if stat.S_IMODE(before.st_mode) == mode:
+            return before
+        if stamp(os.fstat(fd)) != stamp(before):
             return None
         os.fchmod(fd, mode)
         return os.fstat(fd)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pathspec import GitIgnoreSpec
 
 from infra_tasks.errors import SourceUnreadable
+from infra_tasks.releases.trouble import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,9 +32,10 @@ class Rules:
         self._lines = lines
         self._base = base
         try:
-            self._spec = GitIgnoreSpec.from_lines(lines)
+            self._spec = GitIgnoreSpec.from_lines(line or "#" for line in lines)  # empty ones would not be counted
         except ValueError as error:
-            raise SourceUnreadable(f"{label}: {error}; the rules are those of .gitignore") from error
+            line = next(number for number, line in enumerate(lines, 1) if _is_no_rule(line))
+            raise SourceUnreadable(f"{label}:{line}: {error}; the rules are those of .gitignore") from error
 
     def verdict(self, path: str) -> Verdict | None:
         """Return what the last matching rule says of a path ("/" at its end for a folder), None if none matches."""
@@ -56,14 +58,29 @@ class Rules:
 def read_rules(folder: Path, name: str, base: str = "") -> Rules | None:
     """Read the rules of one file, None if it is not there or says nothing."""
     try:
-        text = (folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+        data = (folder / name).read_bytes()
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return None
     except OSError as error:
-        said = f"{folder / name} cannot be read: {error.strerror}"
-        raise SourceUnreadable(f"{said}; make it readable, or leave its folder out (.infraignore)") from error
-    rules = Rules(base + name, text.splitlines(), base)
+        raise unreadable(f"{folder / name}", error) from error
+    if b"\0" in data:
+        raise SourceUnreadable(f"{folder / name} is no UTF-8 text, so its rules mean nothing: save it as UTF-8")
+    rules = Rules(base + name, _lines(data), base)
     return None if rules.empty else rules
+
+
+def _is_no_rule(line: str) -> bool:
+    try:
+        GitIgnoreSpec.from_lines([line])
+    except ValueError:
+        return True
+    return False
+
+
+def _lines(data: bytes) -> list[str]:
+    """Return lines as git splits them: at newlines alone, without the mark and the carriage returns of Windows."""
+    text = data.decode("utf-8-sig", errors="surrogateescape")
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def narrowing(folder: Path, exclude: Sequence[str]) -> list[Rules]:

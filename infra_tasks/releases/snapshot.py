@@ -13,6 +13,7 @@ from infra_tasks.model.manifest import Manifest
 from infra_tasks.releases import sidecar
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.taking import Seen, Taking
+from infra_tasks.releases.uncollected import uncollected
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,7 +57,11 @@ def snapshot(home: Home, project: str, source: Source, *, now_ns: Callable[[], i
     The tree is walked until what was seen was all there at one time. `now_ns` is wall time. Raises SourceUnreadable
     (gone, or a file cannot be read) and SourceChanging.
     """
-    shelf = Shelf(home, project)
+    with uncollected():
+        return _taken(Shelf(home, project), source, now_ns)
+
+
+def _taken(shelf: Shelf, source: Source, now_ns: Callable[[], int]) -> Snapshot:
     place = shelf.cache / f"source-{_name_of(source.path)}-{_KEPT}"
     kept, digest = _kept(place)
     taking = Taking(shelf, source, kept, now_ns)

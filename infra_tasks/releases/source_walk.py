@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import SourceUnreadable
 from infra_tasks.releases.reading import settled
 from infra_tasks.releases.rules import GIT_RULES, Rules, first_out, last_word, read_rules
+from infra_tasks.releases.trouble import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -116,5 +116,4 @@ def scan(root: Path, prefix: str) -> list[os.DirEntry[str]]:
     except FileNotFoundError:
         return []  # deleted while we walked: the snapshot looks again
     except OSError as error:
-        said = f"the folder {root / prefix} cannot be read: {error.strerror}"
-        raise SourceUnreadable(f"{said}; make it readable, or leave it out in .infraignore") from error
+        raise unreadable(f"the folder {root / prefix}", error) from error

@@ -11,17 +11,21 @@ from typing import TYPE_CHECKING, Protocol
 
 from infra_tasks.errors import NodeUnreachable, ReleaseError, SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import PLAIN, Entry
+from infra_tasks.model.weight import weight_of
 from infra_tasks.releases import sidecar
 from infra_tasks.releases.copying import cannot_give, copy_checked
 from infra_tasks.releases.layout import DIGEST, SEALED_EXECUTABLE, SEALED_PLAIN
 from infra_tasks.releases.snapshot import recall
+from infra_tasks.releases.trouble import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
     from infra_tasks.model.manifest import Manifest
+    from infra_tasks.model.weight import Weight
     from infra_tasks.releases.layout import Shelf, Source
+    from infra_tasks.releases.walk import Plain
 
 # Looking through more old releases than this for a file costs more than bringing it.
 BASES = 3
@@ -32,11 +36,11 @@ FEW = 8
 class Carrier(Protocol):
     """Brings files from where the source is: a copy on this machine, rsync from another one."""
 
-    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str] | dict[str, Plain]:
         """Write the files below `tree` (their folders are there), with any mode.
 
-        Return the paths whose content was checked on the way and whose mode is sealed; the builder reads the others
-        again. Raises SourceChanging and SourceUnreadable.
+        Return the paths whose content was checked on the way and whose mode is sealed, at best with the state each had
+        right then; the builder reads the others again. Raises SourceChanging and SourceUnreadable.
         """
 
     def manifest(self, digest: str) -> Manifest | None:
@@ -67,10 +71,27 @@ class LocalCarrier:
                     raise
                 if cannot_give(error) and error.errno != errno.EIO:
                     raise _changed(self._root, entry) from error
-                raise SourceUnreadable(f"{entry.path!r} in {self._root} cannot be read: {error.strerror}") from error
+                raise unreadable(f"{entry.path!r} in {self._root}", error) from error
             if not same:
                 raise _changed(self._root, entry)
         return {entry.path for entry in entries}
+
+
+class Weighed:
+    """A carrier that says how much is asked of it before it brings that."""
+
+    def __init__(self, carrier: Carrier, weighed: Callable[[Weight], object]) -> None:
+        self._carrier = carrier
+        self._weighed = weighed
+
+    def manifest(self, digest: str) -> Manifest | None:
+        """Return what the carrier tells."""
+        return self._carrier.manifest(digest)
+
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str] | dict[str, Plain]:
+        """Say how much, and have it brought."""
+        self._weighed(weight_of(entries))
+        return self._carrier.bring(entries, tree)
 
 
 class Several:
@@ -89,7 +110,7 @@ class Several:
         told = (carrier.manifest(digest) for carrier in self._carriers)
         return next((manifest for manifest in told if manifest is not None), None)
 
-    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
+    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str] | dict[str, Plain]:
         """Have the first one bring all that can. Raises ReleaseError with what each of them said."""
         refused: list[ReleaseError] = []
         for carrier in self._carriers:

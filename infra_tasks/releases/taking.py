@@ -14,6 +14,7 @@ from infra_tasks.errors import SourceChanging, SourceUnreadable
 from infra_tasks.model.manifest import EXECUTABLE, PLAIN, Entry, folders_above
 from infra_tasks.releases.listing import NOTHING, Lister, Listing
 from infra_tasks.releases.reading import Changing, closing_fd, hash_file, open_folder, settled
+from infra_tasks.releases.trouble import unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -104,7 +105,7 @@ class Taking:
         try:
             top = open_folder(self.root)
         except OSError as error:
-            raise SourceUnreadable(f"the source {self.root} cannot be read: {error.strerror}") from error
+            raise unreadable(f"the source {self.root}", error) from error
         with closing_fd(top):
             for path, state in zip(seen.paths, seen.states, strict=True):
                 try:
@@ -191,9 +192,7 @@ def _state(found: os.stat_result) -> tuple[int, int, int, int, int]:
 def _refused(root: Path, path: str, error: OSError) -> SourceChanging | SourceUnreadable:
     if isinstance(error, Changing):
         return SourceChanging(f"{path!r} in {root} {error.strerror}; wait, or leave it out (.infraignore)")
-    return SourceUnreadable(
-        f"{path!r} in {root} cannot be read: {error.strerror}; make it readable, or leave it out (.infraignore)"
-    )
+    return unreadable(f"{path!r} in {root}", error)
 
 
 def _check_link(root: Path, path: str, target: str) -> None:

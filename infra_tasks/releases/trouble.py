@@ -6,12 +6,13 @@ import errno
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import ReleaseError
+from infra_tasks.errors import ReleaseError, SourceUnreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+OPEN_FILES_CURE = "raise the limit of open files (ulimit -n) where the node is started"
 _CURES = {
     errno.ENOSPC: "free some space, or prune releases and runs on this node",
     errno.EDQUOT: "free some space, or prune releases and runs on this node",
@@ -20,7 +21,14 @@ _CURES = {
     errno.EPERM: "give the user the fleet runs as the right to write there",
     errno.EILSEQ: "this disk cannot hold the name; rename the file",
     errno.ENAMETOOLONG: "the name is too long for this disk; rename the file",
-    errno.EMFILE: "raise the limit of open files",
+    errno.EMFILE: OPEN_FILES_CURE,
+    errno.ENFILE: OPEN_FILES_CURE,
+}
+# What keeps a source from being read though it is readable.
+_READING_CURES = {
+    errno.ENAMETOOLONG: "shorten it, or leave it out (.infraignore)",
+    errno.EMFILE: OPEN_FILES_CURE,
+    errno.ENFILE: OPEN_FILES_CURE,
 }
 
 
@@ -35,3 +43,9 @@ def said_of(what: str, where: Path) -> Iterator[None]:
         raise ReleaseError(
             f"{what} in {where}: {error.strerror or error}{name}" + (f"; {cure}" if cure else "")
         ) from error
+
+
+def unreadable(what: str, error: OSError) -> SourceUnreadable:
+    """Return the error for a part of a source that cannot be read: why, and what to do."""
+    cure = _READING_CURES.get(error.errno or 0, "make it readable, or leave it out (.infraignore)")
+    return SourceUnreadable(f"{what} cannot be read: {error.strerror}; {cure}")

@@ -24,11 +24,19 @@ from infra_tasks.releases.trouble import said_of
 from infra_tasks.releases.walk import Row, fingerprint, glance, look
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from collections.abc import Set as AbstractSet
 
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.supply import Carrier
+
+
+DAMAGES = ("is missing", "was added", "was changed")
+
+
+def is_damaged(path: str, damage: Collection[str]) -> bool:
+    """Say whether what was found wrong with a release (`Release.damaged`) names this path."""
+    return any(f"{path!r} {what}" in damage for what in DAMAGES)
 
 
 @dataclass
@@ -42,7 +50,7 @@ class Findings:
 
     def damage(self) -> tuple[str, ...]:
         """Name everything that is wrong."""
-        said = (("is missing", self.missing), ("was added", self.extra), ("was changed", self.wrong))
+        said = zip(DAMAGES, (self.missing, self.extra, self.wrong), strict=True)
         return tuple(f"{path!r} {what}" for what, paths in said for path in paths)
 
 

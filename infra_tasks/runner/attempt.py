@@ -73,7 +73,7 @@ class Attempt:
     def is_locked(self) -> bool:
         """Say whether anybody holds the lock."""
         try:
-            fd = os.open(self._file("lock"), os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(self._file("lock"), os.O_RDONLY | os.O_CLOEXEC)  # the disk may be read-only
         except FileNotFoundError:
             return False
         try:

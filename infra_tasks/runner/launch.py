@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 from infra_tasks.errors import LaunchFailed
 from infra_tasks.runner.command import CLEAN
+from infra_tasks.runner.handing import Offer
 from infra_tasks.runner.processes import COOKIE_VARIABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 ANSWER_WITHIN_S = 10.0
 """A zygote that does not fork within this time is killed and replaced."""
 TRIES = 2
+OFFERED = b"\0"
+"""Behind the folder: the last fd is the pipe with its secrets."""
 ZYGOTE = Path(__file__).with_name("zygote.py")
 
 
@@ -83,26 +86,41 @@ class Zygote:
         """Start the zygote now (some 50 ms), so that the first launch does not pay for it."""
         self._living_socket()
 
-    def launch(self, attempt: Attempt, lock_fd: int, hold_fds: Sequence[int] = ()) -> Shim:
+    def launch(
+        self,
+        attempt: Attempt,
+        lock_fd: int,
+        hold_fds: Sequence[int] = (),
+        secrets: Mapping[str, str] | None = None,
+    ) -> Shim:
         """Start the shim of an attempt whose record is written and whose lock is `lock_fd`.
 
         The shim holds `lock_fd` and `hold_fds` until it ends; the caller closes its own copies. Never starts two shims.
-        Raises LaunchFailed: no shim lives, asking again is safe.
+        `secrets`: variables and values that only the command may see. Raises LaunchFailed: no shim lives, asking again
+        is safe.
         """
         said = ""
         for _ in range(TRIES):
-            read_end, write_end = os.pipe()
-            try:
-                self._ask(attempt, [write_end, lock_fd, *hold_fds])
-            except OSError as error:
-                said = f"its zygote does not listen: {error}"
-            finally:
-                os.close(write_end)
-            shim, heard = self._hear(read_end)
+            with Offer(secrets) as offer:
+                shim, said = self._launch_once(attempt, [lock_fd, *hold_fds], offer)
             if shim is not None:
                 return shim
-            said = heard or said
         raise LaunchFailed(f"no shim for {attempt.path}: {said}; nothing was started")
+
+    def _launch_once(self, attempt: Attempt, fds: list[int], offer: Offer) -> tuple[Shim | None, str]:
+        """Return the shim, or why there is none."""
+        said = ""
+        read_end, write_end = os.pipe()
+        try:
+            self._ask(attempt, [write_end, *fds], offer.fds)
+        except OSError as error:
+            said = f"its zygote does not listen: {error}"
+        finally:
+            os.close(write_end)
+        shim, heard = self._hear(read_end)
+        if shim is not None:
+            offer.finish()
+        return shim, heard or said
 
     def close(self) -> None:
         """End the zygote. Shims go on."""
@@ -117,9 +135,9 @@ class Zygote:
                 os.waitpid(self.pid, 0)
         self.pid = 0
 
-    def _ask(self, attempt: Attempt, fds: list[int]) -> None:
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds).tobytes())]
-        self._living_socket().sendmsg([os.fsencode(attempt.path)], rights)
+    def _ask(self, attempt: Attempt, fds: list[int], offered: list[int]) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [*fds, *offered]).tobytes())]
+        self._living_socket().sendmsg([os.fsencode(attempt.path) + OFFERED * len(offered)], rights)
 
     def _hear(self, read_end: int) -> tuple[Shim | None, str]:
         """Return the shim, or why there is none: end of file on the status pipe proves that nobody holds it.

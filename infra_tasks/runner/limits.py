@@ -17,6 +17,7 @@ class Limits(NamedTuple):
     limit_at: float
     stop_at: float
     grace_s: float
+    memory_bytes: float
     ordered: str | None
     kill: bool
 
@@ -30,6 +31,7 @@ def limits(record: dict[str, Any], orders: dict[str, Any], started_boot: float) 
         limit_at=started_boot + timeout_s,
         stop_at=_number(orders.get("stop_at"), _number(record.get("stop_at"), NEVER)),
         grace_s=max(0.0, _number(record.get("grace_s"), 0.0)),
+        memory_bytes=_number(record.get("memory_bytes"), NEVER),
         ordered=ordered or ("cancelled" if kill else None),
         kill=kill,
     )

@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from infra_tasks.runner.moments import Moments
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SEGMENTS_KEPT = 3
 OFFSET_DIGITS = 20
 MODE = 0o600
+BLOCK_BYTES = 256 * 1024
 LOOKS = 5
 """A segment may go between listing and opening; then the folder is listed again."""
 
@@ -36,6 +40,7 @@ class Segments:
         self.refusal = ""
         self._prefix = f"{folder}/{stream}."
         self._segment_bytes = max(1, cap_bytes // SEGMENTS_KEPT)
+        self._moments = Moments(folder, stream)
         self._kept: list[int] = []
         self._fd = -1
         self._offset = 0
@@ -45,6 +50,7 @@ class Segments:
         """Keep the bytes; never raises: what the disk refuses is counted in `dropped_bytes`."""
         rest = memoryview(data)
         while rest:
+            self._moments.note(self._offset)
             try:
                 rest = rest[self._write_some(rest) :]
             except OSError as error:
@@ -53,7 +59,11 @@ class Segments:
                 return
 
     def close(self) -> None:
-        """Close the segment that is open."""
+        """Close the files that are open."""
+        self._moments.close()
+        self._close_segment()
+
+    def _close_segment(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
@@ -72,7 +82,7 @@ class Segments:
             _unlink(self._prefix + _name(self._kept.pop(1)))
         path = self._prefix + _name(self._offset)
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, MODE)
-        self.close()
+        self._close_segment()
         self._fd = fd
         self._kept.append(self._offset)
         self._left = self._segment_bytes
@@ -103,6 +113,20 @@ def tail(folder: Path | str, stream: str, max_bytes: int) -> str:
         kept = (_read_segment(folder, stream, start, length - wanted, wanted) or b"") + kept
         end = start
     return _from_a_character_on(kept, cut=len(kept) == max_bytes).decode("utf-8", errors="replace")
+
+
+def backwards(folder: Path | str, stream: str, most_bytes: int) -> Iterator[tuple[int, bytes]]:
+    """Yield (offset, data) from the end of a stream to its beginning, without what was dropped; `most_bytes` in all."""
+    left = most_bytes
+    for segment in reversed(_starts(folder, stream)):
+        end = _length(folder, stream, segment) or 0
+        while end > 0 and left > 0:
+            begin = max(0, end - min(BLOCK_BYTES, left))
+            data = _read_segment(folder, stream, segment, begin, end - begin)
+            if not data:
+                break
+            yield segment + begin, data
+            left, end = left - len(data), begin
 
 
 def size(folder: Path | str, stream: str) -> int:

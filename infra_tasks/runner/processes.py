@@ -15,7 +15,7 @@ from infra_tasks.runner.clock import process_started
 COOKIE_VARIABLE = "INFRA_COOKIE"
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 class Process(NamedTuple):
@@ -47,7 +47,7 @@ def parse_stat(text: bytes) -> Process:
         pgid=int(rest[2]),
         sid=int(rest[3]),
         zombie=rest[0] in b"ZXx" and int(rest[17]) <= 1,
-        rss_bytes=int(rest[21]) * _PAGE_BYTES,
+        rss_bytes=int(rest[21]) * PAGE_BYTES,
         started=int(rest[19]) / _TICKS_PER_S,
     )
 
@@ -103,7 +103,7 @@ else:
         """Return every process."""
         table = {}
         for name in os.listdir("/proc"):  # noqa: PTH208  no pathlib in a shim
-            stat = _read(f"/proc/{name}/stat") if name.isdigit() else b""
+            stat = read(f"/proc/{name}/stat") if name.isdigit() else b""
             if stat:
                 process = parse_stat(stat)
                 table[process.pid] = process
@@ -119,30 +119,16 @@ else:
 
     def _has_cookie(pid: int, cookie: str) -> bool:
         wanted = f"\0{COOKIE_VARIABLE}={cookie}\0".encode()
-        return bool(cookie) and wanted in b"\0" + _read(f"/proc/{pid}/environ")
+        return bool(cookie) and wanted in b"\0" + read(f"/proc/{pid}/environ")
 
     def _has_mark(pid: int, mark: int) -> bool:
         """Look into /proc/PID/limits: it survives exec, setsid and a cleared environment, and anybody may read it."""
         if mark <= 0:
             return False
-        for line in _read(f"/proc/{pid}/limits").splitlines():
+        for line in read(f"/proc/{pid}/limits").splitlines():
             if line.startswith(b"Max file locks"):
                 return str(mark).encode() in line.split()[3:5]
         return False
-
-
-def resident_bytes(root: int) -> int:
-    """Return the memory of all descendants of `root` together; pages they share count once for each."""
-    if sys.platform == "darwin" or not os.path.exists(f"/proc/{root}/task/{root}/children"):  # noqa: PTH110
-        table = look()
-        return sum(table[pid].rss_bytes for pid in descendants(table, {root}))
-    total, pids = 0, _children(root)
-    while pids:
-        pid = pids.pop()
-        statm = _read(f"/proc/{pid}/statm").split()
-        total += int(statm[1]) * _PAGE_BYTES if statm else 0
-        pids.extend(_children(pid))
-    return total
 
 
 def descendants(table: Table, roots: set[int]) -> set[int]:
@@ -160,16 +146,16 @@ def descendants(table: Table, roots: set[int]) -> set[int]:
     return found
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
     """Return the children of every thread of a process."""
     try:
         threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
     except OSError:
         return []
-    return [int(child) for tid in threads for child in _read(f"/proc/{pid}/task/{tid}/children").split()]
+    return [int(child) for tid in threads for child in read(f"/proc/{pid}/task/{tid}/children").split()]
 
 
-def _read(path: str) -> bytes:
+def read(path: str) -> bytes:
     """Return a whole file of /proc; empty when its process is gone or not ours to read."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -16,12 +16,15 @@ import sys
 import time
 from typing import Any
 
-from infra_tasks.runner import command, tree
+from infra_tasks.model.amounts import bytes_in_words
+from infra_tasks.model.redactor import Redactor
+from infra_tasks.runner import cell, command, handing, tree
 from infra_tasks.runner.attempt import MODE, Attempt, write_json_once, write_over
 from infra_tasks.runner.clock import boot_clock, boot_id, process_started
 from infra_tasks.runner.exitrecord import reserve, write_exit
-from infra_tasks.runner.limits import kill_at, limits, outcome_due
-from infra_tasks.runner.processes import COOKIE_VARIABLE, resident_bytes
+from infra_tasks.runner.limits import NEVER, kill_at, limits, outcome_due
+from infra_tasks.runner.memory import Watch, kills_by_kernel
+from infra_tasks.runner.processes import COOKIE_VARIABLE
 from infra_tasks.runner.pump import Pump
 
 LOOK_AT_ORDERS_EVERY_S = 0.2
@@ -29,8 +32,6 @@ KILL_EVERY_S = 0.02
 KILL_SELDOM_EVERY_S = 0.2
 ONLY_ZOMBIES_S = 1.0
 """Zombies that nobody reaps for this long (their parent cannot be killed, or a tracer holds them) are left."""
-SAMPLE_MEMORY_AT_S = (0.1, 1.0)
-SAMPLE_MEMORY_EVERY_S = 5.0
 DEFAULT_CAP_BYTES = 64 * 1024 * 1024
 ERRORS_LOGGED = 20
 RSS_UNIT_BYTES = 1 if sys.platform == "darwin" else 1024
@@ -47,15 +48,18 @@ if sys.platform == "linux":
     _prctl.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_ulong, ctypes.c_ulong, ctypes.c_ulong)
 
 
-def mind(folder: str) -> None:
-    """Carry out the attempt in `folder`, from its record to its exit record. Returns when nothing is left of it."""
+def mind(folder: str, secrets_fd: int | None = None) -> None:
+    """Carry out the attempt in `folder`, from its record to its exit record. Returns when nothing is left of it.
+
+    `secrets_fd`: where its secrets come from; closed here.
+    """
     attempt = Attempt(folder)  # type: ignore[arg-type]  # a Path would cost every shim the import
     record = attempt.record()
     if record is None:
         raise FileNotFoundError(f"{folder}/record.json is missing or damaged: nothing was started")
     if not attempt.is_buried() and not attempt.was_started():
         _become_parent(record.get("mark"))
-        _Shim(attempt, record).live()
+        _Shim(attempt, record, {} if secrets_fd is None else handing.take(secrets_fd)).live()
 
 
 def _become_parent(mark: object) -> None:
@@ -84,8 +88,9 @@ if sys.platform == "linux":
 class _Shim:
     """One life: start, then turns until the tree is empty, then the exit record."""
 
-    def __init__(self, attempt: Attempt, record: dict[str, Any]) -> None:
-        self._attempt, self._record = attempt, record
+    def __init__(self, attempt: Attempt, record: dict[str, Any], secrets: dict[str, str] | None) -> None:
+        self._attempt, self._record, self._secrets = attempt, record, secrets or {}
+        self._redactor = Redactor(self._secrets.values()) if secrets else None
         self._started_at, self._started_boot = time.time(), boot_clock()
         self._bound = limits(record, {}, self._started_boot)
         self._orders_seen: tuple[int, ...] | None = None
@@ -98,8 +103,9 @@ class _Shim:
         self._over = False
         self._survivors = 0
         self._sids: set[int] = set()
-        self._max_rss_bytes = 0
-        self._samples = list(SAMPLE_MEMORY_AT_S)
+        self._memory = Watch(os.getpid(), self._bound.memory_bytes, self._started_boot)
+        self._cell: cell.Cell | None = None
+        self._kills_by_kernel = kills_by_kernel()
         self._pid = 0
         self._born = process_started(os.getpid())
         self._command_started: float | None = None
@@ -113,9 +119,10 @@ class _Shim:
             if not write_json_once(path, "started.json", self._started()):
                 return
             reserve(path)
-            pump = Pump(path, self._cap_bytes(), _wake_fd())
+            pump = Pump(path, self._cap_bytes(), _wake_fd(), self._redactor)
         except OSError as error:
-            self._stopped, self._error = "start_failed", f"cannot prepare the attempt's folder: {error}"
+            # The room it was claimed in may have been another attempt's: nothing is wrong with the run.
+            self._stopped, self._error = "lost", f"cannot prepare the attempt's folder: {error}"
         else:
             self._look_at_orders()
             if self._attempt.is_buried():
@@ -127,16 +134,31 @@ class _Shim:
     def _start(self, pump: Pump) -> None:
         """Start the command, unless it was stopped before it began."""
         self._stopped = outcome_due(boot_clock(), self._bound)
+        if not self._stopped and not self._secrets.keys() >= set(self._record.get("secrets") or ()):
+            self._stopped, self._error = "lost", "whoever started its shim was gone before its secrets were handed over"
         argv, cwd = self._record.get("command") or [""], str(self._record.get("cwd"))
         try:
-            env = {**self._record["env"], COOKIE_VARIABLE: self._record["cookie"]}
-            self._pid = 0 if self._stopped else command.start(argv, env, cwd, *pump.ends)
+            env = {**self._record["env"], **self._secrets, COOKIE_VARIABLE: self._record["cookie"]}
+            self._pid = 0 if self._stopped else self._start_in_cell(argv, env, cwd, *pump.ends)
         except (OSError, ValueError, TypeError, LookupError) as error:
             self._stopped, self._error = "start_failed", command.why_not(argv, cwd, error)
         pump.started()
         self._over = not self._pid
         if self._pid:
             self._tell_pid()
+
+    def _start_in_cell(self, argv: list[str], env: dict[str, str], cwd: str, out: int, err: int) -> int:
+        """Start the command, behind a wall if its memory has a limit and this machine lets us build one."""
+        limit_bytes = self._bound.memory_bytes
+        if limit_bytes < NEVER and self._record.get("wall") is not False:
+            self._cell = cell.make(self._record["cookie"])
+        if self._cell is None:
+            return command.start(argv, env, cwd, out, err)
+        self._cell.enter()
+        try:
+            return command.start(argv, env, cwd, out, err)
+        finally:
+            self._cell.leave(int(limit_bytes))
 
     def _tell_pid(self) -> None:
         self._command_started = process_started(self._pid)
@@ -153,10 +175,15 @@ class _Shim:
             except Exception:  # noqa: BLE001  nobody else would stop the command
                 self._log_error()
                 time.sleep(KILL_EVERY_S)
+        if self._stopped is None and self._hit_the_wall():
+            self._stopped = "memory"
+        if self._cell is not None:
+            cell.remove(self._record["cookie"])
         pump.drain()
         self._dropped_bytes = pump.dropped_bytes
         if self._dropped_bytes:
-            self._error = f"{self._dropped_bytes} bytes of output could not be written: {pump.refusal}"
+            dropped = f"{self._dropped_bytes} bytes of output could not be written: {pump.refusal}"
+            self._error = f"{self._error}; {dropped}" if self._error else dropped
 
     def _turn(self, pump: Pump) -> None:
         self._reap()
@@ -165,7 +192,6 @@ class _Shim:
         self._look_at_orders()
         self._stop_if_due()
         self._kill_if_due()
-        self._sample_memory()
         if not self._over:
             pump.turn(self._patience_s())
 
@@ -199,12 +225,29 @@ class _Shim:
             return
         now = boot_clock()
         if self._status is None:
-            self._stopped = outcome_due(now, self._bound)
+            self._stopped = outcome_due(now, self._bound) or self._too_much_memory(now)
             if self._stopped is None:
                 return
         self._term_at = now
         if now < kill_at(now, self._bound):
             tree.ask_to_stop(self._below())
+
+    def _too_much_memory(self, now: float) -> str | None:
+        is_time = now >= self._memory.look_at
+        why = self._memory.turn(now)
+        if why is not None:
+            self._error = why
+        return "memory" if why is not None or (is_time and self._hit_the_wall()) else None
+
+    def _hit_the_wall(self) -> bool:
+        """Say whether the kernel has ended any of its processes at the wall."""
+        kills = self._cell.kills() if self._cell else 0
+        if kills:
+            allowed = bytes_in_words(int(self._bound.memory_bytes))
+            self._error = (
+                f"the kernel ended {kills} of its processes: they wanted more than the {allowed} of memory allowed"
+            )
+        return kills > 0
 
     def _kill_if_due(self) -> None:
         """Kill whoever is left when grace is over, in every turn again, until nobody is or nobody can be killed."""
@@ -222,20 +265,13 @@ class _Shim:
     def _below(self) -> tree.Found:
         return tree.below(os.getpid(), self._record["cookie"], self._sids)
 
-    def _sample_memory(self) -> None:
-        """Add up the tree's memory now and then; one process alone is in ru_maxrss anyway."""
-        age_s = boot_clock() - self._started_boot
-        if self._term_at is None and age_s >= self._samples[0]:
-            self._samples = self._samples[1:] or [age_s + SAMPLE_MEMORY_EVERY_S]
-            self._max_rss_bytes = max(self._max_rss_bytes, resident_bytes(os.getpid()))
-
     def _patience_s(self) -> float:
         """Return how long there is nothing to do unless something happens."""
         now = boot_clock()
         if self._kill_since is not None:
             return KILL_EVERY_S if now - self._kill_since < 1 else KILL_SELDOM_EVERY_S
         if self._term_at is None:
-            next_at = min(self._bound.limit_at, self._bound.stop_at, self._started_boot + self._samples[0])
+            next_at = min(self._bound.limit_at, self._bound.stop_at, self._memory.look_at)
         else:
             next_at = kill_at(self._term_at, self._bound)
         return max(0.0, min(next_at, self._look_at) - now)
@@ -270,10 +306,11 @@ class _Shim:
             "ended_at": time.time(),
             "duration_s": boot_clock() - self._started_boot,
             "survivors": self._survivors,
-            "max_rss_bytes": max(self._max_rss_bytes, usage.ru_maxrss * RSS_UNIT_BYTES),
+            "max_rss_bytes": max(self._memory.max_bytes, usage.ru_maxrss * RSS_UNIT_BYTES),
             "cpu_s": usage.ru_utime + usage.ru_stime,
+            "kills_by_kernel": kills_by_kernel() - self._kills_by_kernel,
             "output_dropped_bytes": self._dropped_bytes,
-            "error": self._error,
+            "error": self._redactor.text(self._error) if self._redactor and self._error else self._error,
             "boot_id": boot_id(),
         }
 

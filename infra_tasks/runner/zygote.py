@@ -1,9 +1,10 @@
 """The small process that forks shims: everything a shim needs is loaded here once, and shared by all of them.
 
 Run as `python -I -S zygote.py` with a socket as fd 0. A request is the path of an attempt's folder with the fds the
-shim shall hold. The first is the status pipe: the shim writes its pid there, and its end closes it - last of all fds,
-after kill -9 as well, because the kernel lets go of the lowest one last (seen on Linux 6.18). The zygote ends when the
-other end of the socket closes; its shims do not care.
+shim shall hold; a NUL behind the path says that the last fd is the pipe with its secrets, which only the shim reads.
+The first is the status pipe: the shim writes its pid there, and its end closes it - last of all fds, after kill -9 as
+well, because the kernel lets go of the lowest one last (seen on Linux 6.18). The zygote ends when the other end of the
+socket closes; its shims do not care.
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # a collection in a shim would touch, and so copy, every page we share
     while True:
-        folder, fds = _request(requests)
-        if not folder:
+        said, fds = _request(requests)
+        if not said:
             return
-        _fork_shim(requests, folder, fds)
-        _let_go(fds)
+        folder, offered, _ = said.partition("\0")
+        secrets = [fds.pop()] if offered else []
+        _fork_shim(requests, folder, fds, secrets)
+        _let_go([*fds, *secrets])
 
 
 def _let_go(fds: list[int]) -> None:
@@ -70,7 +73,7 @@ def _request(requests: socket.socket) -> tuple[str, list[int]]:
     return os.fsdecode(data), list(fds)
 
 
-def _fork_shim(requests: socket.socket, folder: str, fds: list[int]) -> None:
+def _fork_shim(requests: socket.socket, folder: str, fds: list[int], secrets: list[int]) -> None:
     try:
         pid = os.fork()
     except OSError as error:
@@ -81,7 +84,7 @@ def _fork_shim(requests: socket.socket, folder: str, fds: list[int]) -> None:
     try:
         requests.close()
         os.write(fds[0], b"%d\n" % os.getpid())
-        shim.mind(folder)
+        shim.mind(folder, *secrets)
     except BaseException:  # noqa: BLE001  a shim that breaks must never become a second zygote
         shim.log_traceback(folder)
     finally:

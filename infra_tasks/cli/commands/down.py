@@ -11,7 +11,7 @@ from infra_tasks.cli.door import open_home
 from infra_tasks.cli.exit_codes import DONE, FAILED
 from infra_tasks.cli.here import Here
 from infra_tasks.cli.printing import print_json
-from infra_tasks.cli.terminal import is_interactive
+from infra_tasks.cli.terminal import agreed, is_interactive, note
 
 if TYPE_CHECKING:
     from infra_tasks.cli.manner import Manner
@@ -20,6 +20,7 @@ GONE = (None, "stopped", "dead")
 EXAMPLES = """
 infra down
 infra down --keep
+infra down --yes
 """
 
 
@@ -43,7 +44,11 @@ def command(manner: Manner, /, *, keep: bool, yes: bool) -> int:
         return FAILED
     from infra_tasks.cli import watcher_process  # noqa: PLC0415
 
-    watcher_process.ask(home, "--down", *([] if keep else ["--kill"]), progress=lambda: _progress(here, keep=keep))
+    try:
+        watcher_process.ask(home, "--down", *([] if keep else ["--kill"]), progress=lambda: _progress(here, keep=keep))
+    except KeyboardInterrupt:
+        note("the node may go on stopping: `infra status` tells, and `infra down` can be asked again")
+        raise
     left = here.running()
     said = f"; {_commands(left)} on, the next `infra up` takes over" if left else ""
     _tell(manner, f"the node is down{said}", was_up=True, ended=running - left)
@@ -58,7 +63,7 @@ def _tell(manner: Manner, text: str, *, was_up: bool, ended: int) -> None:
 
 
 def _agreed(running: int) -> bool:
-    return click.confirm(f"{_commands(running)} here. End {'it' if running == 1 else 'them'}?", err=True)
+    return agreed(f"{_commands(running)} here. End {'it' if running == 1 else 'them'}?")
 
 
 def _commands(count: int) -> str:

@@ -14,7 +14,7 @@ from infra_tasks.cli.exit_codes import DONE, FAILED
 from infra_tasks.cli.params import fingerprint
 from infra_tasks.cli.peers import peer_named
 from infra_tasks.cli.printing import print_facts, print_json
-from infra_tasks.cli.terminal import colour, is_interactive, note
+from infra_tasks.cli.terminal import agreed, colour, is_interactive, note
 from infra_tasks.errors import BadInput, HostKeyRefused
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def _agreed(manner: Manner, seen: Seen, *, yes: bool) -> bool:
             if changed
             else f"nobody can be asked here: if the key of {seen.node} is right, give {how} (or --yes)"
         )
-    return click.confirm(f"Trust this key of {seen.node} from now on?", err=True)
+    return agreed(f"Trust this key of {seen.node} from now on?")
 
 
 def _tell(manner: Manner, seen: Seen, *, accepted: bool) -> None:

@@ -35,7 +35,7 @@ def command(manner: Manner, /) -> None:
         click.echo(f"no node of nodes.json is reached over ssh, and {known_hosts.file_of(home)} has no key")
     else:
         shown = [(row[0] or "-", row[1], row[2] or "-", row[3] or "none accepted") for row in rows]
-        print_table(("NODE", "ADDRESS", "TYPE", "FINGERPRINT"), shown, flexible=1)
+        print_table(("NODE", "ADDRESS", "TYPE", "FINGERPRINT"), shown, flexible=3, wrap=True)
 
 
 def _rows(home: Home) -> list[tuple[str | None, str, str | None, str | None]]:

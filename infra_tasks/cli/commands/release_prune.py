@@ -32,7 +32,7 @@ infra release prune --node mac-2 --node mac-3
 @make("prune", EXAMPLES)
 @click.option("--project", help="Only releases of this project; else of all.")
 @click.option("--keep", type=click.IntRange(0, 1000), help="Keep the newest so many (default: keep_releases).")
-@click.option("--node", "nodes", multiple=True, help="On this node (may be repeated); else on the one this is.")
+@click.option("--node", "nodes", multiple=True, help="On this node; else on the one this is.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would be removed.")
 @click.pass_obj
 def command(manner: Manner, /, *, project: str | None, keep: int | None, nodes: tuple[str, ...], dry_run: bool) -> int:

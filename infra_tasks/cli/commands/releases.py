@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infra_tasks.ledger.code import HeldRelease
 
 HEADINGS = ("NODE", "PROJECT", "RELEASE", "FILES", "SIZE", "BUILT", "USED", "STATE")
+SPARE = ("BUILT", "FILES", "SIZE", "USED")
 EXAMPLES = """
 infra releases
 infra releases --node mac-2 --project hello
@@ -34,7 +35,7 @@ def command(manner: Manner, /, *, node: str | None, project: str | None) -> None
     """List the releases the nodes hold, as each of them said last.
 
     STATE: `current` is the one that should be there, `in use` has something running in it, `MISSING` should be there
-    and is not.
+    and is not. A narrow terminal shows fewer columns; a pipe and --json have all.
     """
     fleet = open_fleet(open_home())
     with answering_ledger(open_home()) as ledger:
@@ -104,4 +105,4 @@ def _print(rows: Sequence[Row], now: float) -> None:
         )
         for row in rows
     ]
-    print_table(HEADINGS, shown, flexible=1)
+    print_table(HEADINGS, shown, flexible=1, spare=SPARE)

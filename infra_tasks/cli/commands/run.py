@@ -11,9 +11,9 @@ from infra_tasks.cli import exit_codes, outputs_view, run_view
 from infra_tasks.cli.command import command as make
 from infra_tasks.cli.door import answering_ledger, open_fleet, open_home
 from infra_tasks.cli.interrupts import counted
-from infra_tasks.cli.params import span, variable
 from infra_tasks.cli.printing import print_json
-from infra_tasks.cli.terminal import ChangingLine, note
+from infra_tasks.cli.spec_options import spec_of, spec_options
+from infra_tasks.cli.terminal import ChangingLine, hushed, note
 
 if TYPE_CHECKING:
     from infra_tasks.cli.interrupts import Interrupts
@@ -24,29 +24,26 @@ EXAMPLES = """
 infra run -- echo hello
 infra run --project hello -- python3 hello.py
 infra run --node mac-2 --timeout 10m --env SEED=7 -- ./train.sh
+infra run --memory 2G -- python3 fit.py
+infra run --secret TOKEN=api -- ./upload.sh
 infra run --output 'out/*.csv' --output model -- ./train.sh
-infra run --detach --name nightly -- make all
+infra run --project hello --private -- make all
+infra run --no-follow --quiet -- ./check.sh && echo right
+infra run --detach --name nightly --max-running 1 -- make all
 infra run -- sh -c 'df -h | sort'
 """
 
 
 @make("run", EXAMPLES, context_settings={"allow_interspersed_args": False})
-@click.option("--node", help="Only this node; else any that has the labels.")
-@click.option("--project", help="Run in the code of this project.")
-@click.option("--label", "labels", multiple=True, help="Only nodes that have it.")
-@click.option(
-    "--timeout", "timeout_s", type=span, metavar="SPAN", help="Hard limit: 90, 10m, 1h30m (default: the fleet's)."
-)
-@click.option("--env", multiple=True, type=variable, metavar="K=V", help="For its environment; K alone hands yours on.")
-@click.option("--retries", type=click.IntRange(0), help="Try again so often when it fails.")
-@click.option(
-    "--output", "outputs", multiple=True, metavar="PATTERN", help="Bring these files of its scratch folder back here."
-)
-@click.option("--name", help="What people call it.")
+@spec_options
+@click.option("--follow/--no-follow", default=None, help="Show its output here (usual), or only wait for its end.")
+@click.option("--quiet", is_flag=True, help="Say nothing but the output and errors.")
 @click.option("--detach", is_flag=True, help="Print the run's id and do not wait.")
 @click.argument("words", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND...")
 @click.pass_obj
-def command(manner: Manner, /, *, words: tuple[str, ...], detach: bool, **said: Any) -> int:
+def command(
+    manner: Manner, /, *, words: tuple[str, ...], detach: bool, follow: bool | None, quiet: bool, **said: Any
+) -> int:
     """Run COMMAND on the fleet; its output comes here, its exit code is the one of `infra run`.
 
     124: it ran into its limit. 130: it was cancelled. 128+N: signal N killed it. Else 1: the run failed. 2: wrong use.
@@ -55,13 +52,15 @@ def command(manner: Manner, /, *, words: tuple[str, ...], detach: bool, **said: 
 
     --json prints the result instead of the output, or with --detach the id.
     """
+    if detach and follow:
+        raise click.UsageError("--detach does not wait: leave it out, or --follow")
     home = open_home()
-    with counted() as interrupts:
-        run_id = _submit(home, _spec(words, said))
+    with hushed(wanted=quiet), counted() as interrupts:
+        run_id = _submit(home, spec_of(words, said))
         if detach:
-            print_json({"id": run_id}) if manner.json else click.echo(run_id)
+            _tell_id(manner, run_id)
             return exit_codes.DONE
-        result = _await(home, run_id, interrupts, manner)
+        result = _await(home, run_id, interrupts, is_shown=follow is not False and not manner.json)
     if result is None:
         return exit_codes.CANCELLED
     if manner.json:
@@ -69,15 +68,12 @@ def command(manner: Manner, /, *, words: tuple[str, ...], detach: bool, **said: 
     return exit_codes.of_result(result)
 
 
-def _spec(words: tuple[str, ...], said: dict[str, Any]) -> dict[str, Any]:
-    """Return the spec of a command line: only what was said."""
-    spec = {name: value for name, value in said.items() if value not in (None, ())}
-    if said["env"]:
-        spec["env"] = dict(said["env"])
-    for name in ("labels", "outputs"):
-        if said[name]:
-            spec[name] = list(said[name])
-    return {"command": list(words), **spec}
+def _tell_id(manner: Manner, run_id: str) -> None:
+    try:
+        print_json({"id": run_id}) if manner.json else click.echo(run_id)
+    except OSError:
+        note(f"run {run_id} was accepted")
+        raise
 
 
 def _submit(home: Home, spec: dict[str, Any]) -> str:
@@ -96,7 +92,7 @@ def _submit(home: Home, spec: dict[str, Any]) -> str:
             ) from error
 
 
-def _await(home: Home, run_id: str, interrupts: Interrupts, manner: Manner) -> dict[str, Any] | None:
+def _await(home: Home, run_id: str, interrupts: Interrupts, *, is_shown: bool) -> dict[str, Any] | None:
     """Return the result; None when the user left the run alone."""
     from infra_tasks.cli.awaited import AwaitedRun, LeftAlone  # noqa: PLC0415
     from infra_tasks.cli.sink import Sink  # noqa: PLC0415
@@ -106,22 +102,28 @@ def _await(home: Home, run_id: str, interrupts: Interrupts, manner: Manner) -> d
     with ChangingLine() as line:
         run = AwaitedRun(home, run_id, interrupts, line)
         try:
-            run.read(Sink(silent=manner.json))
+            run.read(Sink(silent=not is_shown))
             final = run.final()
         except LeftAlone:
             line.clear()
             note(f"left alone; see `infra show {run_view.short(run_id)}`")
             return None
-        except BrokenPipeError:
-            note(f"nobody reads the output any more; run {run_view.short(run_id)} goes on (`infra cancel` stops it)")
+        except OSError as error:
+            note(f"{_why_unwritten(error)}; run {run_view.short(run_id)} goes on (`infra cancel` stops it)")
             raise
         finally:
             run.close()
     result = final.result or {}
-    if warning := final.fields.get("warning"):
+    if (warning := final.fields.get("warning")) and not run.was_warned:
         note(warning)
     _tell_end(result, final.fields.get("cause"))
     return result
+
+
+def _why_unwritten(error: OSError) -> str:
+    if isinstance(error, BrokenPipeError):
+        return "nobody reads the output any more"
+    return f"the output cannot be written ({error.strerror or error})"
 
 
 def _tell_end(result: dict[str, Any], cause: str | None) -> None:

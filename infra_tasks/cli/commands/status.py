@@ -11,6 +11,7 @@ import click
 from infra_tasks import __version__
 from infra_tasks.cli import spans
 from infra_tasks.cli.command import command as make
+from infra_tasks.cli.cordon_words import cordon_words
 from infra_tasks.cli.door import open_home
 from infra_tasks.cli.exit_codes import DONE, UNREACHABLE
 from infra_tasks.cli.here import Here
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from infra_tasks.cli.manner import Manner
     from infra_tasks.ledger import Ledger
     from infra_tasks.ledger.nodes import NodeSeen
-    from infra_tasks.model.fleet import Fleet
+    from infra_tasks.model.sketch import Sketch
     from infra_tasks.settings import Home
 
 EXAMPLES = """
@@ -46,10 +47,10 @@ def command(manner: Manner, /) -> int:
 
 
 def _status(home: Home) -> dict[str, Any]:
-    from infra_tasks.ledger.connect import fleet_of  # noqa: PLC0415  redis and pydantic
+    from infra_tasks.ledger.glance import glance  # noqa: PLC0415  redis
     from infra_tasks.node import name_here  # noqa: PLC0415
 
-    fleet, here = fleet_of(home), Here(home)
+    fleet, here = glance(home), Here(home)
     roles, flower_port = here.roles(), here.port("flower")
     broker, known = _ask_ledger(home, fleet, here)
     return {
@@ -71,7 +72,7 @@ def _lives(roles: list[dict[str, Any]], name: str) -> bool:
     return any(role["name"] == name and role["pid"] for role in roles)
 
 
-def _ask_ledger(home: Home, fleet: Fleet, here: Here) -> tuple[dict[str, Any], dict[str, Any]]:
+def _ask_ledger(home: Home, fleet: Sketch, here: Here) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what `broker` says, and runs, nodes and safe_mode when it answers. Asked once: status never waits."""
     from infra_tasks.errors import FleetUnreachable  # noqa: PLC0415
     from infra_tasks.ledger import open_ledger  # noqa: PLC0415
@@ -103,14 +104,15 @@ def _node(seen: NodeSeen) -> dict[str, Any]:
         "reachable": seen.reachable,
         "silent_s": round(seen.silent_s, 1),
         "cordoned": seen.cordoned,
-        "cordon_why": seen.fields.get("cordon_why") or None,
+        "cordon_why": seen.fields.get("cordon_why") or seen.fields.get("survivors_why") or None,
+        "cordon": cordon_words(seen.fields) or None,
         "slots": int(seen.fields.get("slots") or 0),
         "live": seen.live,
         "version": seen.fields.get("version"),
     }
 
 
-def _address(fleet: Fleet, here: Here) -> str | None:
+def _address(fleet: Sketch, here: Here) -> str | None:
     """Return where Redis is, without the login of its URL."""
     if fleet.broker != "embedded":
         return re.sub(r"//\S*@", "//", fleet.broker)
@@ -125,7 +127,7 @@ def _print(home: Home, status: dict[str, Any]) -> None:
             ("node", status["node"] or f"(none of nodes.json lives in {home.root})"),
             ("fleet", status["fleet"]),
             ("home", status["home"]),
-            ("watcher", f"{watcher['state']}, pid {watcher['pid']}" if watcher else "not running: `infra up --detach`"),
+            ("watcher", _watcher(watcher)),
             ("Redis", f"{broker['address'] or 'never started'}{'' if broker['reachable'] else ' (does not answer)'}"),
             ("Flower", status["flower_url"]),
             ("safe mode", _safe_mode(status["safe_mode"])),
@@ -137,6 +139,17 @@ def _print(home: Home, status: dict[str, Any]) -> None:
         counted = [f"{count} {state}" for state, count in status["runs"].items() if count]
         heading("Runs")
         click.echo(", ".join(counted) or "none yet: `infra run -- echo hello`")
+
+
+def _watcher(watcher: dict[str, Any] | None) -> str:
+    if watcher is None:
+        return "not running: `infra up --detach`"
+    said = f"{watcher['state']}, pid {watcher['pid']}"
+    if watcher["version"] in {None, __version__}:
+        return said
+    return (
+        f"{said}, of infra {watcher['version']}; installed is {__version__}: `infra down --keep`, `infra up --detach`"
+    )
 
 
 def _safe_mode(waits_for: list[str] | None) -> str | None:
@@ -170,7 +183,7 @@ def _print_nodes(nodes: list[dict[str, Any]]) -> None:
                 "cordoned" if node["cordoned"] else ("up" if node["reachable"] else "UNREACHABLE"),
                 f"{node['live']} of {node['slots']}",
                 ago(now - node["silent_s"], now),
-                node["cordon_why"] or "",
+                node["cordon"] or "",
             )
             for node in nodes
         ]

@@ -31,7 +31,7 @@ infra sync hello --dry-run --node mac-2
 
 @make("sync", EXAMPLES)
 @click.argument("project")
-@click.option("--node", "nodes", multiple=True, help="Only to this node (may be repeated); else to all of the fleet.")
+@click.option("--node", "nodes", multiple=True, help="Only to this node; else to all of the fleet.")
 @click.option("--dry-run", is_flag=True, help="Only tell what would go, what is left out and why.")
 @click.pass_obj
 def command(manner: Manner, /, project: str, *, nodes: tuple[str, ...], dry_run: bool) -> int:

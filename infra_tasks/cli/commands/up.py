@@ -10,6 +10,7 @@ from infra_tasks.cli.command import command as make
 from infra_tasks.cli.door import open_home
 from infra_tasks.cli.here import Here
 from infra_tasks.cli.printing import print_json
+from infra_tasks.cli.terminal import note
 
 if TYPE_CHECKING:
     from infra_tasks.cli.manner import Manner
@@ -42,12 +43,23 @@ def command(manner: Manner, /, *, detach: bool) -> None:
     if not detach:
         watcher_process.become(home)
     if not there:
-        watcher_process.ask(home, "--detach", progress=lambda: _progress(home))
+        _start(home, here)
     watcher = here.watcher() or {}
     if manner.json:
         print_json({"node": node, "already_up": bool(there), "watcher": watcher, "roles": here.roles()})
     else:
         click.echo(f"node {node} is up{' already' if there else ''} (watcher pid {watcher.get('pid')})")
+
+
+def _start(home: Home, here: Here) -> None:
+    from infra_tasks.cli import watcher_process  # noqa: PLC0415
+
+    try:
+        watcher_process.ask(home, "--detach", progress=lambda: _progress(home))
+    except KeyboardInterrupt:
+        if here.watcher():
+            note("the node goes on starting: `infra status` tells how far it is, `infra down` stops it")
+        raise
 
 
 def _progress(home: Home) -> str:

@@ -1,5 +1,5 @@
--- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'end' puts it into its queue with its
--- release, 'later' gives it back for another try after retry_in_s, using one retry.
+-- The moves of a dispatcher: 'begin' takes a PENDING run, 'renew' keeps it, 'warn' tells who wants it, 'end' puts it into
+-- its queue with its release, 'later' gives it back for another try after retry_in_s, using one retry.
 -- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause,
 -- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is), keep_s,
 -- warning (for the person who wants the run)
@@ -8,7 +8,7 @@
 --         canvas was faster, with another release: bring that one, and say 'end' again
 local now, at = tick()
 local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used', 'rules',
-  'root', 'canvas')
+  'root', 'canvas', 'warning')
 local root = r[9] ~= '' and r[9] or (r[10] == '1' and A.run)
 if r[5] == '' and root then r[5] = redis.call('HGET', key('root', root), r[4]) or '' end
 local function refused() return cjson.encode({said = 'refused', state = r[1]}) end
@@ -17,9 +17,11 @@ if guarded(now) then return refused() end
 local mine = r[1] == 'SYNCING' and r[2] == A.dispatch
 if A.move == 'begin' then
   if mine then return ok end
-  if r[1] ~= 'PENDING' or r[4] == '' or (tonumber(r[6]) or 0) > at then return refused() end
-  leave_queue(A.run)
-  redis.call('ZREM', key('moments'), A.run)
+  if r[1] ~= 'PENDING' or r[4] == '' then return refused() end
+  -- Its moment has also come when the sweep took it out, whatever the wall clock says since.
+  if redis.call('ZSCORE', key('moments'), A.run) and (tonumber(r[6]) or 0) > at then return refused() end
+  leave_queue(A.run, now)
+  wait_no_more(A.run)
   put(A.run, 'dispatch', A.dispatch)
   look_at(A.run, now + A.lease_s)
   move(A.run, 'PENDING', 'SYNCING', at, A.actor, 'dispatched on ' .. A.node, nil)
@@ -29,9 +31,12 @@ if A.move == 'end' and r[1] == 'QUEUED' and r[5] == A.release then return ok end
 if not mine then return refused() end
 if A.move == 'renew' then
   look_at(A.run, now + A.lease_s)
+elseif A.move == 'warn' then
+  if r[11] ~= A.warning then event(A.run, at, r[1], r[1], A.actor, A.warning, nil) end
+  put(A.run, 'warning', A.warning)
 elseif A.move == 'later' then
-  put(A.run, 'dispatch', '', 'not_before', num(at + A.retry_in_s), 'retries_used', (tonumber(r[7]) or 0) + 1)
-  wait_until(A.run, at + A.retry_in_s)
+  put(A.run, 'dispatch', '', 'retries_used', (tonumber(r[7]) or 0) + 1)
+  pause(A.run, A.retry_in_s, now, at)
   move(A.run, 'SYNCING', 'PENDING', at, A.actor, A.cause or 'its code could not be brought', nil)
 else
   if root then
@@ -41,7 +46,6 @@ else
     redis.call('EXPIRE', key('root', root), A.keep_s)
   end
   put(A.run, 'dispatch', '', 'release', A.release, 'rules', r[8] ~= '' and r[8] or A.rules or '')
-  if A.warning then put(A.run, 'warning', A.warning) end
   move(A.run, 'SYNCING', 'QUEUED', at, A.actor, A.cause or 'code ready: ' .. string.sub(A.release, 1, 12), nil)
   enqueue(A.run, now, 'QUEUED')
 end

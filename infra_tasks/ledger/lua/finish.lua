@@ -24,7 +24,8 @@ end
 
 -- Whoever tells it, under whatever token: what could not be killed is still there.
 if A.survivors and A.survivors > 0 and A.holder then
-  redis.call('HSET', key('node', A.holder), 'cordoned', '1', 'cordon_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
+  redis.call('HSET', key('node', A.holder), 'cordoned', '1', 'survivors_at', num(at),
+    'survivors_why', A.survivors .. ' processes of run ' .. A.run .. ' could not be killed')
   fleet_event({at = num(at), kind = 'cordoned', node = A.holder, run = A.run, survivors = A.survivors})
 end
 if FINAL[state] then
@@ -46,7 +47,7 @@ if cancelled and A.to ~= 'SUCCESS' then
   return cjson.encode({said = 'final', state = 'REVOKED', result = A.revoked.result})
 end
 if A.lost then
-  free_slot(A.run, r[6])
+  free_slot(A.run, r[6], now)
   redis.call('HINCRBY', key('run', A.run), A.lost, 1)
   put(A.run, 'lease_until', '')
   move(A.run, state, 'QUEUED', at, A.actor, A.cause, t)
@@ -54,9 +55,9 @@ if A.lost then
   return cjson.encode({said = 'requeued', state = 'QUEUED'})
 end
 if A.retry_in_s then
-  free_slot(A.run, r[6])
-  put(A.run, 'retries_used', (tonumber(r[7]) or 0) + 1, 'not_before', num(at + A.retry_in_s), 'lease_until', '', 'reason', A.reason or '')
-  wait_until(A.run, at + A.retry_in_s)
+  free_slot(A.run, r[6], now)
+  put(A.run, 'retries_used', (tonumber(r[7]) or 0) + 1, 'lease_until', '', 'reason', A.reason or '')
+  pause(A.run, A.retry_in_s, now, at)
   move(A.run, state, 'RETRY', at, A.actor, A.cause, t)
   return cjson.encode({said = 'retry', state = 'RETRY'})
 end

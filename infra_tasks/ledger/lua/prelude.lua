@@ -1,5 +1,5 @@
 -- Shared by every script: ledger time, moves, indexes, hints. Loaded in front of each of them. MOVES and FINAL (from
--- infra_tasks.model.run) and plain_hint (from infra_tasks.model.hint) are put in front of this text.
+-- infra_tasks.model.run) and plain_hint (from infra_tasks.model.hint) are put in front of this text; waiting.lua follows.
 --
 -- KEYS[1]  prefix of every key of the ledger
 -- ARGV[1]  what the script takes, as JSON; absent means nil, never null
@@ -8,22 +8,26 @@
 -- story:<id>          list    {at, from, to, actor, cause, token}
 -- due                 zset    run id -> ledger time at which the sweep must look at it (leases, expiry, settling)
 -- moments             zset    PENDING or RETRY run -> wall time (Redis TIME) before which it must not go on
+-- pauses              zset    of those, who waits between two tries -> ledger time at which it goes on, wherever the wall clock went
 -- waiting:<queue>     zset    run that needs a hint in this queue (QUEUED; PENDING in a dispatch queue)
 --                             -> ledger time its hint was last pushed (or seen in a worker's hands)
+-- running:<what>, most_running, ahead:*, line:*, lines*   who waits for whom: see waiting.lua
 -- queues              zset    queue -> ledger time a run last came to wait there
 -- live                zset    runs that are not final, by submitted_at
 -- ended               zset    runs that are final, by the ledger time of their end
 -- recent, ids         zset    all runs by submitted_at; by name, for shortened ids
 -- counts              hash    state -> how many
+-- totals              hash    submitted, archived, forgotten (older than the history, not exported) -> how many, ever
 -- unsettled           zset    final runs whose continuations are not known to be done
 -- node:<name>         hash    what the agent said of its node;  node:<name>:live  set of run ids with a claim there
--- nodes               set     names
--- clock               hash    now = ledger time, seen = Redis TIME at the last call
+-- nodes               set     names;  draining  set  names of those that are drained, or were and are cordoned still
+-- clock               hash    now = ledger time, seen = Redis TIME at the last call, silent_till = ledger time of the first call after
+--                             nobody had called for longer than LARGEST_STEP_S;  swept = ledger time of the last sweep
 -- epoch               hash    server = whose memory this is;  safe = since when (ledger time) safe mode is on;
---                             longest = the longest lost_after_s a node spoke of
+--                             longest = the longest lost_after_s a node spoke of;  history_s = how long final runs are kept
 -- safe                set     nodes that have not presented their attempts yet (also those that safe mode did not wait for
 --                             any longer, and new ones); '*' = any node, none being known
--- sweeper             string  the node that sweeps
+-- sweeper             string  the node that sweeps;  archivist  string  the node that exports what leaves the history
 -- events              list    what happened to the fleet, newest first
 -- held                hash    node -> the releases it holds, as its agent said last (JSON list)
 -- holders:<project>:<digest>  set  nodes that said they hold this release
@@ -31,6 +35,9 @@
 -- check:<node>        string  the node was asked lately to check its code
 -- syncs               list    "<wall time> <entry as JSON>", how releases came to nodes, newest first
 -- root:<id>           hash    project -> release that the runs of a canvas share; id of the canvas' first run; kept as results are
+-- schedules           hash    name -> schedule as JSON: those that users added
+-- slots               hash    name -> how far a schedule is, as JSON (infra_tasks/ledger/schedules.py); '@RUN@' in what is to be
+--                             written there becomes the id of the run that was submitted for its slot
 -- idem:<key>          string  run id;   nonce:<nonce>  string  the answer that was given
 -- followed, asked:*, out:*     reading along: see infra_tasks/ledger/output.py
 -- brought:*                    outputs on their way home: see infra_tasks/ledger/bringing.py
@@ -43,9 +50,13 @@ local NONCE_KEPT_S = 3600
 local STORY_KEPT = 200
 local FLEET_EVENTS_KEPT = 1000
 local SAFE_AT_MOST_S = 120
+-- An older copy may not know every node. Agents call every second, so by then those have spoken, too.
+local HEARD_WITHIN_S = 5
 local SETTLE_AGAIN_S = 10
 -- An end that was announced before writes were lost is only to be told again: nothing runs that could need the lease.
 local TOLD_LEASE_S = 24 * 3600
+-- A result outlasts its record: whoever exports that may come late, and removes both.
+local RESULT_OUTLASTS_S = 7 * 24 * 3600
 
 local function key(...) return P .. table.concat({...}, ':') end
 local function num(x) return string.format('%.6f', x) end
@@ -62,7 +73,9 @@ local function tick()
   local c = redis.call('HMGET', key('clock'), 'now', 'seen')
   local now, seen = tonumber(c[1] or 0), tonumber(c[2] or num(at))
   now = now + math.max(0, math.min(at - seen, LARGEST_STEP_S))
-  redis.call('HSET', key('clock'), 'now', num(now), 'seen', num(at))
+  local read = {'now', num(now), 'seen', num(at)}
+  if at - seen > LARGEST_STEP_S then read[5] = 'silent_till'; read[6] = num(now) end
+  redis.call('HSET', key('clock'), unpack(read))
   return now, at
 end
 
@@ -114,6 +127,17 @@ local function move(id, from, to, at, actor, cause, token)
   event(id, at, from, to, actor, cause, token)
 end
 
+-- Counts what the audit holds against what is there. A ledger of a version that did not count was given what it holds.
+local function total(name, n)
+  if redis.call('HEXISTS', key('totals'), 'submitted') == 0 then
+    redis.call('HSET', key('totals'), 'submitted', redis.call('ZCARD', key('recent')))
+  end
+  redis.call('HINCRBY', key('totals'), name, n)
+end
+
+-- Whether a schedule is no longer where its caller saw it; a new one was '' before.
+local function schedule_moved(name, before) return (redis.call('HGET', key('slots'), name) or '') ~= before end
+
 local function look_at(id, due) redis.call('ZADD', key('due'), num(due), id) end
 
 -- The text for the broker's list. A run without a canvas needs no text of its own.
@@ -132,6 +156,12 @@ local function push(id, queue, task)
   return n
 end
 
+-- Puts a hint that somebody took to the front of its queue again.
+local function push_back(id, queue)
+  local r = get(id, 'hint', 'shown', 'hints')
+  redis.call('RPUSH', queue, hint_text(id, queue, r[1], r[2], RUN, r[3]))
+end
+
 local function watch_expiry(id, expires_due)
   if expires_due ~= '' then redis.call('ZADD', key('due'), expires_due, id) else redis.call('ZREM', key('due'), id) end
 end
@@ -142,27 +172,19 @@ local function wait_until(id, moment)
   watch_expiry(id, get(id, 'expires_due')[1])
 end
 
--- A run waits in a queue from now on, and its hint says so: a PENDING one for its dispatcher, else for a slot.
-local function enqueue(id, now, state)
-  local r = get(id, 'queue', 'dispatch_queue', 'expires_due')
-  local queue = state == 'PENDING' and r[2] or r[1]
-  redis.call('ZADD', key('queues'), num(now), queue)
-  redis.call('ZADD', key('waiting', queue), num(now), id)
-  watch_expiry(id, r[3])
-  push(id, queue, state == 'PENDING' and DISPATCH or RUN)
+-- Between two tries. Should the wall clock be set back meanwhile, by an hour say, nobody is to wait for that.
+local function pause(id, for_s, now, at)
+  put(id, 'not_before', num(at + for_s))
+  redis.call('ZADD', key('pauses'), num(now + for_s), id)
+  wait_until(id, at + for_s)
 end
 
-local function leave_queue(id)
-  local r = get(id, 'queue', 'dispatch_queue')
-  redis.call('ZREM', key('waiting', r[1]), id)
-  if r[2] ~= '' then redis.call('ZREM', key('waiting', r[2]), id) end
+local function wait_no_more(id)
+  redis.call('ZREM', key('moments'), id)
+  redis.call('ZREM', key('pauses'), id)
 end
 
 local function lease_s(lost_after_s, told) return told ~= '' and TOLD_LEASE_S or tonumber(lost_after_s) end
-
-local function free_slot(id, node)
-  if node ~= '' then redis.call('SREM', key('node', node, 'live'), id) end
-end
 
 -- Which server process remembers this: another one may have loaded an older copy.
 local function server()
@@ -178,6 +200,11 @@ local function begin_safe_mode(now)
   fleet_event({at = num(wall()), kind = 'safe_mode_on', cause = 'another server process answers'})
 end
 
+local function is_everybody_heard(now)
+  local silent_till = tonumber(redis.call('HGET', key('clock'), 'silent_till') or -HEARD_WITHIN_S)
+  return now - silent_till >= HEARD_WITHIN_S and redis.call('SCARD', key('safe')) == 0
+end
+
 -- Turns safe mode on when the server is not the one that answered last; returns whether it is on.
 local function guarded(now)
   local e = redis.call('HMGET', key('epoch'), 'server', 'safe', 'longest')
@@ -188,39 +215,11 @@ local function guarded(now)
     return e[1] and true or false
   end
   if not e[2] or e[2] == '' then return false end
-  if redis.call('SCARD', key('safe')) == 0 or now - tonumber(e[2]) > tonumber(e[3] or SAFE_AT_MOST_S) then
+  if is_everybody_heard(now) or now - tonumber(e[2]) > tonumber(e[3] or SAFE_AT_MOST_S) then
     redis.call('HDEL', key('epoch'), 'safe')
     redis.call('SREM', key('safe'), '*')
     fleet_event({at = num(wall()), kind = 'safe_mode_off'})
     return false
   end
   return true
-end
-
--- Ends a run for good: state, result, Celery's meta and its announcement, in one step.
--- e: actor, cause, token, reason, result, meta_key, meta (as Celery's result backend writes it), keep_s (how long),
--- settle_in_s (0: nobody is about to carry on the canvas)
-local function finalize(id, from, to, now, at, e)
-  local r = get(id, 'canvas', 'claim_node')
-  leave_queue(id)
-  move(id, from, to, at, e.actor, e.cause, e.token)
-  put(id, 'ended_at', num(at), 'reason', e.reason or '', 'cause', e.cause or '', 'result', e.result, 'lease_until', '',
-    'dispatch', '')
-  redis.call('ZREM', key('live'), id)
-  redis.call('ZREM', key('moments'), id)
-  redis.call('ZADD', key('ended'), num(now), id)
-  free_slot(id, r[2])
-  redis.call('SET', e.meta_key, e.meta, 'EX', e.keep_s)
-  redis.call('PUBLISH', e.meta_key, e.meta)
-  if r[1] ~= '1' then
-    redis.call('ZREM', key('due'), id)
-    return
-  end
-  local settle_in_s = e.settle_in_s or 5
-  redis.call('ZADD', key('unsettled'), num(now), id)
-  if settle_in_s == 0 then
-    push(id, SETTLE_QUEUE, RUN)
-    settle_in_s = SETTLE_AGAIN_S
-  end
-  look_at(id, now + settle_in_s)
 end

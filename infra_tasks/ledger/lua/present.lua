@@ -11,9 +11,9 @@ local uuid = redis.call('HGET', key('node', A.node), 'uuid')
 if uuid and uuid ~= A.uuid then return cjson.encode({said = 'stranger'}) end
 local said = {said = 'ok', taken = {}, fenced = {}, known = {}}
 
-local KEPT = {'spec', 'print', 'queue', 'shown', 'hint', 'canvas', 'node', 'project', 'name', 'labels', 'timeout_s',
+local KEPT = {'spec', 'print', 'queue', 'shown', 'hint', 'canvas', 'node', 'project', 'name', 'most_named', 'labels', 'timeout_s',
   'lost_after_s', 'rerun_lost', 'dispatch_queue', 'release', 'rules', 'idem', 'retry_of', 'root', 'expires_due',
-  'home_node'}
+  'home_node', 'pool', 'schedule', 'slot'}
 local COUNTED = {'retries_used', 'lost', 'unstarted', 'stopped'}
 
 local function text(value) return (type(value) == 'string' or type(value) == 'number') and tostring(value) or '' end
@@ -31,6 +31,7 @@ local function restore(a)
     if text(f[name]) ~= '' then put(a.run, name, text(f[name])) end
   end
   if text(f.idem) ~= '' then redis.call('SET', key('idem', f.idem), a.run, 'NX') end
+  total('submitted', 1)
   redis.call('ZADD', key('live'), num(submitted), a.run)
   redis.call('ZADD', key('recent'), num(submitted), a.run)
   redis.call('ZADD', key('ids'), 0, a.run)
@@ -49,16 +50,16 @@ end
 -- Any state that is not final goes to the claim the node holds, by way of QUEUED.
 local function follow(a, state)
   local r = get(a.run, 'claim_node', 'node', 'lost_after_s')
-  free_slot(a.run, r[1])
-  leave_queue(a.run)
-  redis.call('ZREM', key('moments'), a.run)
+  free_slot(a.run, r[1], now)
+  leave_queue(a.run, now)
+  wait_no_more(a.run)
   count_up(a, get(a.run, unpack(COUNTED)))
   if state ~= 'QUEUED' then move(a.run, state, 'QUEUED', at, 'safe mode', 'its node knows better', nil) end
   local till = now + tonumber(r[3])
   put(a.run, 'attempt', a.attempt, 'claim', a.claim, 'claim_node', A.node, 'dispatch', '', 'lease_until', r[2] == '' and num(till) or '')
   if type(a.fields) == 'table' and text(a.fields.claimed_at) ~= '' then put(a.run, 'claimed_at', text(a.fields.claimed_at)) end
   move(a.run, 'QUEUED', 'STARTED', at, 'safe mode', 'held by ' .. A.node, token(a.attempt, a.claim))
-  redis.call('SADD', key('node', A.node, 'live'), a.run)
+  take_slot(a.run, A.node)
   if r[2] == '' then look_at(a.run, till) else redis.call('ZREM', key('due'), a.run) end
 end
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from threading import Event, Thread, Timer
 from typing import TYPE_CHECKING, Any
 
 from paramiko import SSHException
@@ -19,8 +20,9 @@ from infra_tasks.releases.remote.ssh_files import CONNECT_S
 from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+    from fabric import Connection
     from paramiko import Channel
 
     from infra_tasks.releases.remote.peer import Peer
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 # A porter imports what it needs when it starts; the machine may be busy.
 START_S = 30.0
 PING_S = 5.0
+# Who listens while something is brought looks so often whether it is over.
+LISTEN_S = 5.0
 # A request that takes longer than this in all is given up: a run's own limit is not longer.
 LONGEST_S = 7200.0
 READ_BYTES = 1 << 18
@@ -62,12 +66,19 @@ class Line:
             raise
 
     def ask(
-        self, do: str, *, within_s: float = LONGEST_S, bring: Callable[[Message], None] | None = None, **told: Any
+        self,
+        do: str,
+        *,
+        within_s: float = LONGEST_S,
+        bring: Callable[[Message], Message] | None = None,
+        heard: Callable[[Message], None] | None = None,
+        **told: Any,
     ) -> Message:
         """Ask the porter for something and return its answer.
 
-        `bring` is called with what the porter asks to be brought before it can go on. Raises the error the porter tells
-        of, whatever `bring` raises, NodeUnreachable when it falls silent.
+        `bring` is called with what the porter asks to be brought before it can go on, and returns what it is to be told
+        of that; `heard` with what it says of that meanwhile, in a thread. Raises the error the porter tells of,
+        whatever `bring` raises, NodeUnreachable when it falls silent.
         """
         until = time.monotonic() + within_s
         self._say({"do": do, **told})
@@ -79,28 +90,56 @@ class Line:
             if "error" in message:
                 raise raised or error_of(message["error"])
             if "bring" in message:
-                raised = self._bring(bring or self._cannot_bring, message["bring"])
+                raised = self._bring(bring or self._cannot_bring, message["bring"], heard)
 
     def breathing(self) -> Breath:
         """Keep the porter from forgetting us while we are busy with something else (in a `with`)."""
         return Breath(self._send)
 
-    def _cannot_bring(self, _wanted: Message) -> None:
+    def _cannot_bring(self, _wanted: Message) -> Message:
         raise ReleaseError(f"{self.peer.name} asks for files that nobody here can bring")
 
-    def _bring(self, bring: Callable[[Message], None], wanted: Message) -> BaseException | None:
+    def _bring(
+        self, bring: Callable[[Message], Message], wanted: Message, heard: Callable[[Message], None] | None
+    ) -> BaseException | None:
         """Do what the porter waits for; what goes wrong is told to it, so that it can clean up, and kept for us."""
         try:
-            with Breath(self._send):
-                bring(wanted)
+            with Breath(self._send), self._listening(heard if wanted.get("tells") else None):
+                told = bring(wanted)
         except ReleaseError as error:
             self._say({"failed": error_message(error)})
             return error
         except BaseException:
             self.close()
             raise
-        self._say({"brought": True})
+        self._say({"brought": True, **told})
         return None
+
+    @contextmanager
+    def _listening(self, heard: Callable[[Message], None] | None) -> Iterator[None]:
+        """Pass on what the far end says while something is brought."""
+        if heard is None:
+            yield
+            return
+        over = Event()
+        thread = Thread(target=self._listen, args=(heard, over), name="listening", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _listen(self, heard: Callable[[Message], None], over: Event) -> None:
+        """Hear signs of life until it is over. What else comes, and the end, is for who waits for the answer."""
+        self._channel.settimeout(LISTEN_S)
+        with suppress(OSError, SSHException, ValueError):
+            while not over.is_set():
+                with suppress(TimeoutError, socket.timeout):  # paramiko's is its own on Python 3.11 and older
+                    piece = self._channel.recv(READ_BYTES)
+                    self._read = _pass_on(self._read + piece, heard)
+                    if not piece:
+                        return
 
     def _say(self, message: Message) -> None:
         try:
@@ -163,7 +202,8 @@ class Line:
         try:
             channel: Channel = self._connection.transport.open_session(timeout=CONNECT_S)
             channel.settimeout(CONNECT_S)
-            channel.exec_command(self.peer.porter)
+            with _ended_after(CONNECT_S, self._connection):
+                channel.exec_command(self.peer.porter)
         except (OSError, SSHException) as error:
             raise NodeUnreachable(f"{self.peer.shown}: no session: {error or type(error).__name__}") from error
         return channel
@@ -203,3 +243,27 @@ class Line:
         """End it; the porter ends with it."""
         self.usable = False
         disconnect(self._connection)
+
+
+@contextmanager
+def _ended_after(within_s: float, connection: Connection) -> Iterator[None]:
+    """End a connection when something on it takes longer: paramiko waits for the answer to exec without end."""
+    timer = Timer(within_s, disconnect, (connection,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _pass_on(read: bytes, heard: Callable[[Message], None]) -> bytes:
+    """Pass signs of life on; return what was read beyond them. Raises ValueError for what is no message."""
+    while b"\n" in read:
+        line, _, rest = read.partition(b"\n")
+        message = decode(line)
+        if "alive" not in message:
+            return read
+        heard(message)
+        read = rest
+    return read

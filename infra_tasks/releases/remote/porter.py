@@ -12,31 +12,48 @@ import select
 import shutil
 import sys
 import time
+from base64 import b64decode
+from contextlib import nullcontext, suppress
+from dataclasses import asdict
+from functools import partial
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import infra_tasks
 from infra_tasks import settings
 from infra_tasks.errors import BadInput, InfraError, ReleaseError
-from infra_tasks.releases.ensure import ensure_release, hold, is_held
+from infra_tasks.releases import packing
+from infra_tasks.releases.arriving import Arriving
+from infra_tasks.releases.ensure import ensure_release, is_held
 from infra_tasks.releases.layout import Shelf
+from infra_tasks.releases.lending import lend, lendable
+from infra_tasks.releases.machine import look_at
 from infra_tasks.releases.prune import prune_node
+from infra_tasks.releases.reading import closing_fd, open_folder
 from infra_tasks.releases.remote import parcel
-from infra_tasks.releases.remote.talk import PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
+from infra_tasks.releases.remote.halves import halves
+from infra_tasks.releases.remote.talk import ALIVE, PROTOCOL, SILENCE_S, Breath, Sender, decode, error_message, error_of
 from infra_tasks.releases.snapshot import recall
+from infra_tasks.releases.trouble import said_of
+from infra_tasks.releases.unpacking import Unpacking, beside
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from infra_tasks.model.manifest import Entry, Manifest
     from infra_tasks.releases.remote.talk import Message
+    from infra_tasks.releases.walk import Plain
     from infra_tasks.settings import Home
 
 # A caller that asks for nothing for so long has forgotten us.
 FORGOTTEN_S = 900.0
-# A release that is being set up here may be so for half an hour: who wants it asks another node, or again.
+# Who builds or mends a release here may be at it for long: who wants it asks another node, or again.
 OFFER_PATIENCE_S = 120.0
 READ_BYTES = 1 << 18
+# Of larger files it is told how much is there, so often.
+LARGE_BYTES = 8 << 20
+TELL_EVERY_S = 1.0
 
 
 class Ended(Exception):
@@ -73,32 +90,71 @@ class Wire:
 
 
 class Caller:
-    """A carrier: has the caller bring files here."""
+    """A carrier: has the caller bring files here.
 
-    # Each file gets its name when it is complete, and only once: it may be checked while others come.
-    comes_once = True
+    Each gets its name when it is complete, and only once: it may be checked while others come.
+    """
 
-    def __init__(self, wire: Wire, manifest: Manifest) -> None:
+    def __init__(self, wire: Wire, manifest: Manifest, pack_bytes: int) -> None:
         self._wire = wire
         self._manifest = manifest
+        self._files = sum(1 for _ in manifest.files())
+        self._pack_bytes = pack_bytes
 
     def manifest(self, digest: str) -> Manifest | None:
         """Return the manifest that came with the request."""
         return self._manifest if digest == self._manifest.digest else None
 
-    def bring(self, entries: Sequence[Entry], tree: Path) -> Collection[str]:
-        """Ask for the files and wait until they are there; none of them was checked on the way."""
-        self._wire.send({"bring": {"tree": os.fspath(tree), "paths": [entry.path for entry in entries]}})
+    def bring(self, entries: Sequence[Entry], tree: Path) -> dict[str, Plain]:
+        """Ask for the files and wait until they are there; return those that were checked meanwhile."""
+        packs, loose = packing.plan(entries, self._pack_bytes)
+        large = [entry.path for entry in loose if entry.size >= LARGE_BYTES]
+        wanted = {
+            "tells": bool(large),
+            "tree": os.fspath(tree),
+            "paths": [entry.path for entry in entries],
+            "packs": os.fspath(beside(tree)) if packs else "",
+            "pack_bytes": self._pack_bytes,
+            "inline": packing.is_little(entries, self._files),
+        }
+        if wanted["inline"]:
+            return _unpacked(self._ask(wanted), entries, tree)
+        telling = Breath(self._wire.send, partial(_half, tree, large), TELL_EVERY_S) if large else nullcontext()
+        with Arriving(tree, loose) as arriving, telling:
+            if not packs:
+                self._ask(wanted)
+                return arriving.rows
+            with Unpacking(tree, packs) as unpacking:
+                self._ask(wanted)
+        return arriving.rows | unpacking.rows
+
+    def _ask(self, wanted: Message) -> Message:
+        self._wire.send({"bring": wanted})
         try:
             answer = self._wire.hear(SILENCE_S)
         except TimeoutError as error:
             # What it says later would be taken for a request.
-            raise Ended(f"who was to bring {len(entries)} files said nothing for {SILENCE_S:g} s") from error
+            raise Ended(f"who was to bring {len(wanted['paths'])} files said nothing for {SILENCE_S:g} s") from error
         if "failed" in answer:
             raise error_of(answer["failed"])
         if "brought" not in answer:
             raise Ended(f"an answer was expected, not {sorted(answer)}")
-        return ()
+        return answer
+
+
+def _unpacked(answer: Message, entries: Sequence[Entry], tree: Path) -> dict[str, Plain]:
+    """Make the files that came in an answer; return their state. Raises NotAsSent when one is not what it should be."""
+    content = BytesIO(b64decode(answer["content"]))
+    with closing_fd(open_folder(tree)) as top:
+        return packing.unpack(content.read, entries, top)
+
+
+def _half(tree: Path, paths: Sequence[str]) -> Message:
+    """Return a sign of life that tells how much is there of the one of these files that is on its way."""
+    with suppress(OSError):
+        for path, half in halves(tree, paths):
+            return {**ALIVE, "half": half.stat().st_size, "of": path}
+    return ALIVE
 
 
 class Porter:
@@ -124,9 +180,9 @@ class Porter:
         try:
             if do is None:
                 raise ReleaseError("a request that is not understood here: bring both nodes to one version")
-            with Breath(self._wire.send):
+            with Breath(self._wire.send), said_of("what was asked of this node cannot be done", self._home.root):
                 done = do(**request)
-        except (InfraError, OSError) as error:
+        except InfraError as error:
             self._wire.send({"error": error_message(error)})
         else:
             self._wire.send({"done": done})
@@ -141,13 +197,25 @@ class Porter:
             "rsync": shutil.which("rsync"),
         }
 
+    def do_machine(self) -> Message:
+        """Say how this machine is."""
+        return asdict(look_at(self._home.root))
+
     def do_look(self, project: str, digest: str) -> Message:
         """Say whether a release is here and was right when it was last looked at; name others that could be bases."""
         shelf = Shelf(self._home, project)
         held = is_held(shelf, digest)
         return {"held": held, "bases": [] if held else parcel.bases(shelf)}
 
-    def do_ensure(self, project: str, digest: str, manifest: Message, patience_s: float | None = None) -> Message:
+    def do_ensure(
+        self,
+        project: str,
+        digest: str,
+        manifest: Message,
+        *,
+        patience_s: float | None = None,
+        pack_bytes: int = packing.PACK_BYTES,
+    ) -> Message:
         """Have a release here, verified; what is missing is asked for."""
         told = parcel.unpack(Shelf(self._home, project), manifest, digest)
         until = None if patience_s is None else time.monotonic() + patience_s
@@ -155,7 +223,7 @@ class Porter:
             self._home,
             project,
             digest,
-            carrier=Caller(self._wire, told),
+            carrier=Caller(self._wire, told, pack_bytes),
             wanted=None if until is None else lambda: time.monotonic() < until,
         )
         brought = release.brought
@@ -163,21 +231,16 @@ class Porter:
 
     def do_offer(self, project: str, digest: str, bases: list[str]) -> Message:
         """Have a release here so that the caller can fetch from it, and keep it while he is connected."""
-        until = time.monotonic() + OFFER_PATIENCE_S
-        release = ensure_release(
-            self._home,
-            project,
-            digest,
-            source=_source_here(self._home, project),
-            wanted=lambda: time.monotonic() < until,
-        )
+        source = _source_here(self._home, project)
+        release = lendable(self._home, project, digest, source=source, patience_s=OFFER_PATIENCE_S)
         if digest not in self._held:
-            self._held[digest] = hold(release)
+            self._held[digest] = lend(release)
         shelf = release.shelf
         manifest = recall(shelf, digest)
         if manifest is None:
             raise ReleaseError(f"the manifest of the release {digest[:12]} was lost here")
-        return {"tree": os.fspath(release.path), "manifest": parcel.pack(shelf, manifest, bases)}
+        packed = parcel.pack(shelf, manifest, bases)
+        return {"tree": os.fspath(release.path), "manifest": packed, "damaged": list(release.damaged)}
 
     def do_let_go(self, digest: str) -> Message:
         """Keep an offered release no longer."""

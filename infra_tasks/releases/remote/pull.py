@@ -6,10 +6,11 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
-from infra_tasks.errors import BaseLost, NodeUnreachable, ReleaseBusy, ReleaseError
+from infra_tasks.errors import BaseLost, NodeUnreachable, ReleaseBusy, ReleaseDamaged, ReleaseError
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote import parcel, rsync
 from infra_tasks.releases.remote.rsync import Carry
+from infra_tasks.releases.verify import is_damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -44,6 +45,7 @@ class PullCarrier:
         self._stack = ExitStack()
         self._line: Line | None = None
         self._tree = ""
+        self._damaged: set[str] = set()
         self._manifest: Manifest | None = None
         self.fetched_from = ""
 
@@ -58,6 +60,9 @@ class PullCarrier:
         """Fetch the files. Raises ReleaseError with what each node said, when none of them can."""
         while True:
             line = self._offered()
+            if wrong := [entry.path for entry in entries if is_damaged(entry.path, self._damaged)]:
+                self._next(line.peer, ReleaseDamaged(f"{wrong[0]!r} is damaged there, while something runs in it"))
+                continue
             size_bytes = sum(entry.size for entry in entries)
             carry = Carry(line.peer, tree, self._tree, [entry.path for entry in entries], size_bytes)
             try:
@@ -91,6 +96,7 @@ class PullCarrier:
     def _take(self, line: Line) -> None:
         offer = partial(line.ask, "offer", project=self._shelf.project, digest=self._digest)
         offered = offer(bases=parcel.bases(self._shelf))
+        self._damaged = set(offered.get("damaged", ()))
         self._line, self._tree = line, offered["tree"]  # from now on it is kept for us there, until we let go
         try:
             self._manifest = parcel.unpack(self._shelf, offered["manifest"], self._digest)

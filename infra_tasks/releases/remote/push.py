@@ -6,32 +6,24 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from infra_tasks.errors import BaseLost, NotAsSent, ReleaseError, SourceChanging, SourceUnreadable
+from infra_tasks.errors import BaseLost, NotAsSent, SourceChanging
 from infra_tasks.releases.layout import Brought
-from infra_tasks.releases.remote import parcel, rsync
-from infra_tasks.releases.remote.rsync import Carry
+from infra_tasks.releases.packing import PACK_BYTES, WATCHED_PACK_BYTES
+from infra_tasks.releases.remote import parcel
+from infra_tasks.releases.remote.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from infra_tasks.model.manifest import Manifest
+    from infra_tasks.model.weight import Weight
     from infra_tasks.releases.layout import Shelf
     from infra_tasks.releases.remote.line import Line
     from infra_tasks.releases.remote.ssh_files import SshFiles
-    from infra_tasks.releases.remote.talk import Message
+    from infra_tasks.releases.remote.tally import Progress
 
 LOOK_S = 30.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a transfer is: files and bytes sent, of all that go."""
-
-    files: int
-    files_all: int
-    size_bytes: int
-    size_bytes_all: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +45,11 @@ def push(
     *,
     patience_s: float | None = None,
     progress: Callable[[Progress], None] | None = None,
+    weighed: Callable[[Weight], object] | None = None,
 ) -> Pushed:
     """Make sure that the node at the other end holds a release; files it lacks come from `tree`.
+
+    `weighed` hears how much goes before it goes.
 
     Raises SourceChanging when `tree` is not (any more) what the manifest says, ReleaseBusy when somebody there builds
     it for longer than `patience_s`, and the other kinds of ReleaseError.
@@ -63,9 +58,16 @@ def push(
     if looked["held"]:
         return Pushed(held=True)
     whole = manifest()
-    sending = _Sending(line, files, whole, tree, progress)
+    sending = Sending(line.peer, files, shelf, whole, tree, progress, weighed)
     asked = partial(
-        line.ask, "ensure", bring=sending.bring, project=shelf.project, digest=digest, patience_s=patience_s
+        line.ask,
+        "ensure",
+        bring=sending.bring,
+        heard=sending.heard if progress else None,
+        project=shelf.project,
+        digest=digest,
+        patience_s=patience_s,
+        pack_bytes=WATCHED_PACK_BYTES if progress else PACK_BYTES,
     )
     try:
         try:
@@ -76,53 +78,3 @@ def push(
         raise SourceChanging(f"{error}; it was edited while it was sent") from error
     brought = done["brought"]
     return Pushed(held=False, brought=Brought(**brought) if brought else None, damaged=tuple(done["damaged"]))
-
-
-class _Sending:
-    """Answers what the far end asks to be brought."""
-
-    def __init__(
-        self,
-        line: Line,
-        files: SshFiles,
-        manifest: Manifest,
-        tree: Path,
-        progress: Callable[[Progress], None] | None,
-    ) -> None:
-        self._line = line
-        self._files = files
-        self._manifest = manifest
-        self._tree = tree
-        self._progress = progress
-
-    def bring(self, wanted: Message) -> None:
-        """Send what is asked for, as it is in our tree now."""
-        if not self._tree.is_dir():
-            raise SourceUnreadable(f"the source {self._tree} is not there any more")
-        asked = set(wanted["paths"])
-        sizes = {entry.path: entry.size for entry in self._manifest.entries if entry.path in asked}
-        carry = Carry(self._line.peer, self._tree, wanted["tree"], list(sizes), sum(sizes.values()))
-        told = Tally(sizes, self._progress) if self._progress else None
-        try:
-            rsync.run(rsync.push_line(carry, self._files.client_config(), told=bool(told)), carry, told)
-        except ReleaseError as error:
-            if self._tree.is_dir():
-                raise
-            raise SourceUnreadable(f"the source {self._tree} went away while it was sent") from error
-
-
-class Tally:
-    """Counts paths as they arrive and tells how far it is."""
-
-    def __init__(self, sizes: dict[str, int], progress: Callable[[Progress], None]) -> None:
-        self._sizes = sizes
-        self._all = sum(sizes.values())
-        self._progress = progress
-        self._files = self._bytes = 0
-        progress(Progress(0, len(sizes), 0, self._all))
-
-    def __call__(self, path: str) -> None:
-        """Count one path that was sent."""
-        self._files += 1
-        self._bytes += self._sizes.get(path, 0)
-        self._progress(Progress(self._files, len(self._sizes), self._bytes, self._all))

@@ -26,8 +26,10 @@ from infra_tasks.errors import (
     SourceUnreadable,
     TransferBroken,
 )
+from infra_tasks.releases.remote.halves import halves
 from infra_tasks.releases.remote.known_hosts import host_name
 from infra_tasks.releases.remote.peer import shell_path
+from infra_tasks.releases.trouble import OPEN_FILES_CURE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,11 +41,11 @@ if TYPE_CHECKING:
 SLOWEST_BYTES_PER_S = 64 * 1024
 AT_LEAST_S = 300.0
 ENDS_WITHIN_S = 10.0
+SAYS_WITHIN_S = 5.0
 LOOK_EVERY_S = 0.5
 SHOWN_LINES = 6
 _LINE_BREAK = re.compile(r"[\r\n]")
 _ITEM = re.compile(rb"^[<>c]f\S* (.*)$")
-_HALF = re.compile(r"\.(.+)\.[A-Za-z0-9]{6,12}", re.DOTALL)
 _OCTAL = re.compile(rb"\\#([0-7]{3})")
 
 
@@ -56,6 +58,24 @@ class Carry:
     there: str
     paths: Sequence[str]
     size_bytes: int
+
+
+def version_line() -> str | None:
+    """Return the first line the rsync on PATH says of itself, None if there is none."""
+    try:
+        done = subprocess.run(
+            ["rsync", "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=SAYS_WITHIN_S,
+            check=False,
+        )
+    except OSError:
+        return None
+    except subprocess.TimeoutExpired:
+        return f"(says nothing within {SAYS_WITHIN_S:g} s)"
+    return (done.stdout or done.stderr).partition("\n")[0].strip() or "(says nothing)"
 
 
 def push_line(carry: Carry, ssh_config: Path, *, told: bool = False) -> list[str]:
@@ -130,9 +150,10 @@ def _wait(process: subprocess.Popen[bytes], minder: _Minder, sent: Callable[[str
     """Return the exit code, None if it was ended for want of time or of anybody who wants it."""
     minder.start()
     try:
-        if sent and process.stdout:
-            Thread(target=_listen, args=(process.stdout, sent), daemon=True).start()
+        listening = _listening(process.stdout, sent) if sent and process.stdout else None
         code = process.wait()
+        if listening:
+            listening.join(ENDS_WITHIN_S)  # what is said last has been heard when this returns
     except BaseException:
         minder.end()
         process.wait(ENDS_WITHIN_S)
@@ -172,24 +193,23 @@ class _Minder(Thread):
             os.killpg(self._process.pid, signal.SIGKILL)
 
 
+def _listening(lines: IO[bytes], sent: Callable[[str], None]) -> Thread:
+    thread = Thread(target=_listen, args=(lines, sent), name="listening", daemon=True)
+    thread.start()
+    return thread
+
+
 def _listen(lines: IO[bytes], sent: Callable[[str], None]) -> None:
-    for line in lines:
-        item = _ITEM.match(line.rstrip(b"\n"))
-        if item:
-            sent(os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), item[1])).removeprefix("./"))
+    with lines:
+        for line in lines:
+            if item := _ITEM.match(line.rstrip(b"\n")):
+                sent(os.fsdecode(_OCTAL.sub(lambda found: bytes([int(found[1], 8)]), item[1])).removeprefix("./"))
 
 
 def drop_halves(carry: Carry) -> None:
-    """Remove what a killed rsync left in our tree of files that were asked for: `.name.XXXXXX`."""
-    asked: dict[str, set[str]] = {}
-    for path in carry.paths:
-        folder, _, name = path.rpartition("/")
-        asked.setdefault(folder, set()).add(name)
-    for folder, wanted in asked.items():
-        with contextlib.suppress(FileNotFoundError), os.scandir(carry.here / folder) as found:
-            halves = [item.path for item in found if (like := _HALF.fullmatch(item.name)) and like[1] in wanted]
-        for half in halves:
-            os.unlink(half)  # noqa: PTH108
+    """Remove what a killed rsync left in our tree of files that were asked for."""
+    for _, half in halves(carry.here, carry.paths):
+        half.unlink()
 
 
 def meaning(code: int | None, words: str, carry: Carry) -> ReleaseError:
@@ -238,6 +258,13 @@ _MEANINGS: tuple[tuple[type[ReleaseError], set[int], tuple[str, ...], str], ...]
         "the disk is full: {said}; free some space, or prune releases: infra release prune",
     ),
     (ReleaseError, set(), ("Read-only file system",), "the node's folder must be writable: {said}"),
+    (
+        ReleaseError,
+        set(),
+        ("File name too long",),
+        "a name is too long for a disk it goes to: {said}; shorten it, or leave it out (.infraignore)",
+    ),
+    (ReleaseError, set(), ("Too many open files",), f"to or from {{node}}: {{said}}; {OPEN_FILES_CURE}"),
     (
         ReleaseError,
         {127},

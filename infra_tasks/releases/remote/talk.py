@@ -2,11 +2,14 @@
 
     near to far   {"do": NAME, ...}                 a request
                   {"brought": true}                 what was asked for has been brought
+                  {"brought": true, "content"}      ... and is here: what the files hold, in their order (base64)
                   {"failed": {"kind", "said"}}      ... or could not be
-    far to near   {"bring": {"tree", "paths"}}      files that are missing here
+    far to near   {"bring": {"tree", "paths", ...}} files that are missing here, and where packs of small ones go;
+                                                    "inline": they are few, the answer may hold them
                   {"done": {...}}                   the answer
                   {"error": {"kind", "said"}}       ... or why there is none
     both          {"alive": true}                   still at it: silence means that the other one is gone
+    far to near   {"alive": true, "half", "of"}     ... and so many bytes of this file are there
 
 Names that are no UTF-8 are carried as Python carries them; JSON's escapes keep them.
 """
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # A new number when what is said changes: who does not speak it says so instead of guessing.
-PROTOCOL = 1
+PROTOCOL = 3
 ALIVE_EVERY_S = 5.0
 # Who says nothing for so long is gone.
 SILENCE_S = 30.0
@@ -60,17 +63,21 @@ def error_of(told: Message) -> ReleaseError:
 
 
 class Breath:
-    """Says "alive" now and then while something takes long."""
+    """Says "alive" now and then while something takes long; `says` has more to say."""
 
-    def __init__(self, send: Callable[[Message], None]) -> None:
+    def __init__(
+        self, send: Callable[[Message], None], says: Callable[[], Message] | None = None, every_s: float = ALIVE_EVERY_S
+    ) -> None:
         self._send = send
+        self._says = says or (lambda: ALIVE)
+        self._every_s = every_s
         self._over = Event()
         self._thread = Thread(target=self._run, name="breath", daemon=True)
 
     def _run(self) -> None:
-        while not self._over.wait(ALIVE_EVERY_S):
+        while not self._over.wait(self._every_s):
             try:
-                self._send(ALIVE)
+                self._send(self._says())
             except Exception:  # noqa: BLE001  who reads notices
                 return
 

@@ -1,0 +1,1 @@
+"""Runs that have left the ledger: exported to files of this node, and found again there."""

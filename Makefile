@@ -10,7 +10,7 @@ ifdef PYTHON
 export PYTHON
 endif
 
-.PHONY: help setup setup-dev run stop test lint verify bench format lock clean
+.PHONY: help setup setup-dev run stop test lint verify bench chaos golden docs format lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,15 @@ verify: lint test ## what CI runs: lint, then all tests
 
 bench: setup-dev ## measure the figures, each beside its floor
 	@.venv/bin/python -m benchmarks $(ARGS)
+
+chaos: setup-dev ## break everything for an hour and check every promise (ARGS="--nemesis 1 --runs 600" runs less)
+	@.venv/bin/python -m chaos $(ARGS)
+
+golden: setup-dev ## write tests/golden/<version>: the records that later versions must understand
+	@.venv/bin/python scripts/golden.py $(ARGS)
+
+docs: setup-dev ## build the site of docs/ into build/docs, links checked
+	@bash scripts/docs.sh
 
 format: setup-dev ## bring the code into its form
 	@.venv/bin/ruff check --fix --exit-zero .

@@ -17,7 +17,21 @@ from pathlib import Path
 
 from benchmarks.figure import Figure, table
 
-NAMES = ("delay", "start", "throughput", "shim", "recovery", "memory", "sweep", "sync", "releases")
+NAMES = (
+    "delay",
+    "start",
+    "cli",
+    "throughput",
+    "shim",
+    "recovery",
+    "memory",
+    "sweep",
+    "ledger",
+    "fleet",
+    "history",
+    "sync",
+    "releases",
+)
 LONGEST_S = 900
 
 
@@ -27,15 +41,13 @@ def main() -> int:
     if said.child:
         print(json.dumps([one.as_dict() for one in _module(said.child).figures(quick=said.quick)]))
         return 0
-    load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix=".infra-bench-", dir=Path.home(), ignore_cleanup_errors=True) as folder:
         os.environ["BENCH_FOLDER"] = folder
         figures = [one for name in said.names or NAMES for one in _measured(name, quick=said.quick)]
     if said.json:
         print(json.dumps([one.as_dict() for one in figures], indent=2))
     else:
-        loads = f"load {load_before:.1f} before, {os.getloadavg()[0]:.1f} after"
-        print(f"{table(figures)}\n\n{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} CPUs, {loads}")
+        print(f"{table(figures)}\n\n{time.strftime('%Y-%m-%d %H:%M')}, {os.cpu_count()} CPUs")
     return 1 if any(one.ok is False for one in figures) else 0
 
 
@@ -55,6 +67,7 @@ def _module(name: str) -> object:
 def _measured(name: str, *, quick: bool) -> list[Figure]:
     """Run one benchmark in its own process; one that breaks is a figure that is missed."""
     print(f"... {name}", file=sys.stderr, flush=True)
+    load = os.getloadavg()[0]
     argv = [sys.executable, "-m", "benchmarks", "--child", name, *(["--quick"] if quick else [])]
     root = Path(__file__).resolve().parent.parent
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), str(root / "tests")])}
@@ -63,7 +76,8 @@ def _measured(name: str, *, quick: bool) -> list[Figure]:
         rows = json.loads(done.stdout.splitlines()[-1])
     except (subprocess.SubprocessError, ValueError, IndexError) as error:
         return [Figure(f"{name}: {error}"[:60], float("nan"), "", wanted="to be measured", ok=False)]
-    return [Figure(**{key: value for key, value in row.items() if key != "ratio"}) for row in rows]
+    load = max(load, os.getloadavg()[0])
+    return [Figure(**{key: value for key, value in row.items() if key != "ratio"} | {"load": load}) for row in rows]
 
 
 if __name__ == "__main__":

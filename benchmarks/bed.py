@@ -1,4 +1,4 @@
-"""What benchmarks run on: a whole node of ours, and beside it a Redis with the bare roles of plain Celery."""
+"""What benchmarks run on: a whole node of ours or three, and beside it a Redis with the bare roles of plain Celery."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from redis_process import RedisProcess, free_port  # noqa: E402
+from three_nodes import ThreeNodes  # noqa: E402
 from waiting import eventually  # noqa: E402
 from whole_node import WholeNode  # noqa: E402
 
@@ -71,6 +72,20 @@ def whole_node(home: Path, slots: int = 2) -> Iterator[WholeNode]:
         raise
     finally:
         node.close()
+
+
+@contextlib.contextmanager
+def three_nodes(home: Path, slots: int = 2, limits: dict[str, float] | None = None) -> Iterator[ThreeNodes]:
+    """Three nodes of ours and a Redis beside them; this process is a caller on the first (once per process)."""
+    fleet = ThreeNodes(home, slots=slots, limits=limits or {})
+    os.environ["INFRA_HOME"] = str(fleet[fleet.source].home)
+    try:
+        yield fleet.up()
+    except BaseException:
+        print(fleet.logs(), file=sys.stderr)
+        raise
+    finally:
+        fleet.close()
 
 
 @contextlib.contextmanager
@@ -200,4 +215,4 @@ def pause(seconds: float) -> None:
 
 __all__ = ["NODE", "ROOT", "TRUE", "Doorbell", "PlainCelery", "WholeNode", "apart", "bare_fleet", "eventually",
            "folder",
-           "is_gone", "pause", "plain_celery", "redis", "wait_for_worker", "whole_node"]  # fmt: skip
+           "is_gone", "pause", "plain_celery", "redis", "three_nodes", "wait_for_worker", "whole_node"]  # fmt: skip

@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 ROUNDS = 60
 SHIMS_MEASURED = 5
+LINES_ROUNDS = 3
+SECRET = {"TOKEN": "ghp_0123456789abcdefghijklmnopqrstuvwxyz"}
+LINES = """
+import os
+line = "2026-01-01T00:00:00 asking for page %d with ghp_0123456789abcdefghijklmnopqrstuvwxyz: 200\\n"
+block = "".join(line % number for number in range(1000)).encode()
+for _ in range(1000):
+    os.write(1, block)
+"""
 TRUE = "/bin/true" if Path("/bin/true").exists() else "/usr/bin/true"
 
 
@@ -31,10 +40,12 @@ def figures(*, quick: bool) -> list[Figure]:
     """Return what the table of all figures shows."""
     seen = measure(20 if quick else ROUNDS)
     life, spawn, python = seen["shim_life_ms"], seen["spawn_true_ms"], seen["bare_python_ms"]
+    masked, plain = seen["million_masked_lines_ms"], seen["million_lines_ms"]
     private, bare = seen["shim_private_bytes"] / 1e6, seen["bare_python_private_bytes"] / 1e6
     return [
         Figure("shim around true / posix_spawn of true", life, "ms", spawn, "<= +12 ms", life - spawn <= 12),
         Figure("  the same / bare python -I -S", life, "ms", python),
+        Figure("1M lines with a secret in each / none looked for", masked, "ms", plain, "<= 2x", masked <= 2 * plain),
         Figure("private memory of a shim / bare python", private, "MB", bare, "<= 3 MB", private <= 3),
     ]
 
@@ -55,6 +66,10 @@ def measure(rounds: int = ROUNDS) -> dict[str, float]:
                 "shim_life_ms": statistics.median(lives),
                 "shim_life_p90_ms": sorted(lives)[int(len(lives) * 0.9)],
                 "shims_per_s_2_at_once": _throughput(zygote, folder, rounds * 2),
+                "million_lines_ms": min(_timed(lambda: _lines(zygote, folder, None)) for _ in range(LINES_ROUNDS)),
+                "million_masked_lines_ms": min(
+                    _timed(lambda: _lines(zygote, folder, SECRET)) for _ in range(LINES_ROUNDS)
+                ),
                 "bare_python_private_bytes": _bare_python_private_bytes(),
                 "shim_private_bytes": _private_bytes(zygote, folder),
                 "zygote_private_bytes": private_bytes(zygote.pid),
@@ -110,7 +125,17 @@ def _whole_life(zygote: Zygote, folder: Path) -> None:
     assert (attempt.exit_record() or {}).get("exit_code") == 0
 
 
-def _launch(zygote: Zygote, folder: Path, command: list[str]) -> tuple[Attempt, Shim]:
+def _lines(zygote: Zygote, folder: Path, given: dict[str, str] | None) -> None:
+    """A command that writes a million lines, a secret in each of them."""
+    attempt, shim = _launch(zygote, folder, [sys.executable, "-I", "-S", "-c", LINES], given)
+    with shim:
+        assert shim.wait(120)
+    assert (attempt.exit_record() or {}).get("exit_code") == 0
+
+
+def _launch(
+    zygote: Zygote, folder: Path, command: list[str], given: dict[str, str] | None = None
+) -> tuple[Attempt, Shim]:
     attempt = Attempt(folder / secrets.token_hex(8) / "1")
     lock = attempt.take_lock()
     assert lock is not None
@@ -131,7 +156,7 @@ def _launch(zygote: Zygote, folder: Path, command: list[str]) -> tuple[Attempt, 
         },
     )
     try:
-        return attempt, zygote.launch(attempt, lock)
+        return attempt, zygote.launch(attempt, lock, secrets=given)
     finally:
         os.close(lock)
 
@@ -179,6 +204,8 @@ def main() -> None:
         ("a shim's whole life, p50", f"{seen['shim_life_ms']:.1f} ms", ""),
         ("a shim's whole life, p90", f"{seen['shim_life_p90_ms']:.1f} ms", ""),
         ("  beyond posix_spawn, p50", f"{seen['shim_beyond_spawn_ms']:.1f} ms", "<= 12 ms"),
+        ("1M lines, no secrets", f"{seen['million_lines_ms']:.0f} ms", ""),
+        ("1M lines, a secret in each", f"{seen['million_masked_lines_ms']:.0f} ms", "<= 2x"),
         ("private memory of a shim", f"{seen['shim_private_bytes'] / 1e6:.1f} MB", "<= 3 MB"),
         ("private memory of the zygote", f"{seen['zygote_private_bytes'] / 1e6:.1f} MB", ""),
         ("shims per second, 2 at once", f"{seen['shims_per_s_2_at_once']:.0f}", ""),

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-HEAD = ("what", "ours", "floor", "ratio", "wanted", "ok?")
+HEAD = ("what", "ours", "floor", "ratio", "wanted", "ok?", "load")
 
 
 @dataclass(frozen=True)
 class Figure:
-    """`wanted` says it in words, `ok` whether it holds (None: only told, nothing is wanted)."""
+    """`wanted` says it in words, `ok` whether it holds (None: only told, nothing is wanted).
+
+    `load`: of the machine for the last minute, where that was higher: before or after the measuring.
+    """
 
     what: str
     ours: float
@@ -18,6 +21,7 @@ class Figure:
     floor: float | None = None
     wanted: str = ""
     ok: bool | None = None
+    load: float | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -37,6 +41,7 @@ class Figure:
             "-" if self.ratio is None else f"{self.ratio:.2f}x",
             self.wanted or "-",
             {True: "yes", False: "MISSED", None: ""}[self.ok],
+            "-" if self.load is None else f"{self.load:.1f}",
         )
 
 

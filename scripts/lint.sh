@@ -14,7 +14,7 @@ check() {  # check NAME COMMAND...
 
 shell_syntax() {
     local file bad=0
-    for file in scripts/*.sh .ci/run; do
+    for file in scripts/*.sh examples/*.sh .ci/run; do
         bash -n "$file" || bad=1
     done
     return $bad
@@ -25,6 +25,7 @@ check "ruff-format" ruff format --check .
 check "mypy" mypy
 check "import-floors" lint-imports --no-logo
 check "shell-syntax" shell_syntax
+check "docs" bash scripts/docs.sh
 
 if [ -n "$failed" ]; then
     echo "lint failed:$failed"

@@ -71,6 +71,14 @@ need_ip() {
     give_up "'ip' is missing, and tests need it. Install it (Debian, Ubuntu: apt install iproute2), then try again."
 }
 
+# need_compiler: tests turn clocks with a library of a few lines, which is preloaded: Linux only.
+need_compiler() {
+    [ "$(uname -s)" = Linux ] || return 0
+    command -v cc >/dev/null 2>&1 && return
+    install_package "gcc libc6-dev" "" && command -v cc >/dev/null 2>&1 && return
+    give_up "'cc' is missing, and tests need it. Install it (Debian, Ubuntu: apt install gcc libc6-dev), then try again."
+}
+
 # Debian asks this script before it starts a service: 101 means no. One that is there already stays as it is.
 POLICY=/usr/sbin/policy-rc.d
 
@@ -103,6 +111,18 @@ need_sshd() {
         return
     fi
     give_up "'sshd' is missing, and tests need it. Install it (Debian, Ubuntu: apt install openssh-server)," \
+        "then try again."
+}
+
+# need_chromium: tests look at web pages as a person does. On macOS an installed Chrome is used as well.
+need_chromium() {
+    local name
+    for name in chromium chromium-browser google-chrome; do
+        command -v "$name" >/dev/null 2>&1 && return
+    done
+    [ -x "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome" ] && return
+    install_package chromium "" && command -v chromium >/dev/null 2>&1 && return
+    give_up "no Chromium, and tests need one. Install it (Debian: apt install chromium; macOS: Google Chrome)," \
         "then try again."
 }
 

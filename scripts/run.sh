@@ -32,10 +32,7 @@ The fleet goes on in the background. Its folder is $INFRA_HOME
 
   look       $infra status
              $infra runs
+             $infra open     (Flower, in the browser)
   run        $infra run -- COMMAND...
   stop       make stop
 END
-flower_url=$("$infra" status --json | .venv/bin/python -c 'import json, sys; print(json.load(sys.stdin)["flower_url"] or "")')
-if [ -n "$flower_url" ]; then
-    echo "  Flower     $flower_url (user infra, password in $INFRA_HOME/secrets/flower.password)"
-fi

@@ -48,7 +48,9 @@ need_command ssh openssh-client openssh
 need_command git git git
 if [ "$tier" = dev ]; then
     need_ip
+    need_compiler
     need_sshd
+    need_chromium
 fi
 
 if [ -x "$venv_python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint)" ]; then

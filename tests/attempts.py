@@ -76,7 +76,7 @@ class Rig:
             innocent.wait()
         for attempt, shim in self._shims:
             self._clean(attempt)
-            shim.wait(20)
+            shim.wait(180)
             shim.close()
         self.zygote.close()
         for pid in self.seen():
@@ -110,12 +110,12 @@ class Rig:
         attempt.write_record(self.record(command, **changes))
         return attempt
 
-    def launch(self, attempt: Attempt) -> Shim:
+    def launch(self, attempt: Attempt, secrets: dict[str, str] | None = None) -> Shim:
         """Start the shim of an attempt as a worker does."""
         lock = attempt.take_lock()
         assert lock is not None
         try:
-            shim = self.zygote.launch(attempt, lock)
+            shim = self.zygote.launch(attempt, lock, secrets=secrets)
         finally:
             os.close(lock)
         self._shims.append((attempt, shim))

@@ -40,7 +40,7 @@ class Caller:
         self._rest = b""
         self.pid = self._process.pid
 
-    def __call__(self, do: Callable[..., Any], *args: Any, within_s: float = 60) -> Any:
+    def __call__(self, do: Callable[..., Any], *args: Any, within_s: float = 240) -> Any:
         """Return what `do(*args)` returns over there. Raises CallerRaised."""
         asked = {"source": textwrap.dedent(inspect.getsource(do)), "name": do.__name__, "args": args}
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
@@ -50,7 +50,7 @@ class Caller:
             raise CallerRaised(answer)
         return answer["value"]
 
-    def fails(self, do: Callable[..., Any], *args: Any, within_s: float = 60) -> CallerRaised:
+    def fails(self, do: Callable[..., Any], *args: Any, within_s: float = 240) -> CallerRaised:
         """Return what `do(*args)` raises over there; fail if it does not."""
         try:
             value = self(do, *args, within_s=within_s)

@@ -29,7 +29,7 @@ def environment(home, **more):
     return {**kept, "TERM": "xterm", "INFRA_HOME": str(home), **more}
 
 
-def infra(home, *arguments, within_s=60, **env):
+def infra(home, *arguments, within_s=240, **env):
     """Run one command line through pipes."""
     done = subprocess.run(
         [*INFRA, *arguments], env=environment(home, **env), stdin=subprocess.DEVNULL, capture_output=True,
@@ -39,15 +39,15 @@ def infra(home, *arguments, within_s=60, **env):
 
 
 class Terminal:
-    """`infra` on a pseudo-terminal: `seen` is what the person sees so far."""
+    """`infra`, or another program, on a pseudo-terminal: `seen` is what the person sees so far."""
 
-    def __init__(self, home, *arguments, columns=100, **env):
+    def __init__(self, home, *arguments, columns=100, program=INFRA, **env):
         self.seen = ""
         self.pid, self._fd = pty.fork()
         if self.pid == 0:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell have it ignored
             fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-            os.execve(INFRA[0], [*INFRA, *arguments], environment(home, **env))
+            os.execvpe(program[0], [*program, *arguments], environment(home, **env))
 
     def __enter__(self):
         return self
@@ -61,7 +61,7 @@ class Terminal:
     def types(self, text):
         os.write(self._fd, text.encode())
 
-    def shows(self, text, within_s=30):
+    def shows(self, text, within_s=240):
         """Wait until the person sees `text`."""
         deadline = time.monotonic() + within_s
         while text not in self.seen:
@@ -69,7 +69,7 @@ class Terminal:
             self._read(0.2)
         return True
 
-    def ends(self, within_s=30):
+    def ends(self, within_s=240):
         """Wait for the end; return the exit code."""
         deadline = time.monotonic() + within_s
         while self._read(0.2):

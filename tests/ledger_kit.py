@@ -28,6 +28,17 @@ LOST: dict[str, Any] = {"outcome": "lost", "started_at": 1.0, "ended_at": 2.0, "
 UNSTARTED: dict[str, Any] = {"outcome": "lost", "started_at": None, "ended_at": 2.0, "error": "its worker died"}
 
 
+def with_lanes(hints: int) -> Callable[[str], str]:
+    """Return what gives scripts for which so many hints of a project are enough in a queue."""
+
+    def text(name: str) -> str:
+        usual = source(name)
+        assert usual.count("LANE_HINTS = 32") == 1
+        return usual.replace("LANE_HINTS = 32", f"LANE_HINTS = {hints}")
+
+    return text
+
+
 @dataclass
 class Kit:
     """One ledger under a prefix, by the scripts `text` gives."""
@@ -87,7 +98,7 @@ class Kit:
                *, settle_in_s: float = 0, lapsed: bool = False) -> dict[str, Any]:  # fmt: skip
         run_id, attempt, _ = token
         fields = fields or self.redis.hgetall(self.key("run", run_id))
-        spec = RunSpec.from_json(fields["spec"])
+        spec = RunSpec.recorded(fields["spec"])
         counts = {name: int(fields.get(name) or 0) for name in ("retries_used", "lost", "unstarted")}
         end = outcome.ending(exit_record, spec, counts)
         run = {"id": run_id, "node": fields.get("claim_node"), "attempt": attempt,
@@ -107,7 +118,7 @@ class Kit:
             step = min(seconds, 10.0)
             seen = float(self.redis.hget(self.key("clock"), "seen") or 0)
             self.redis.hset(self.key("clock"), "seen", f"{seen - step:.6f}")
-            self.scripts.call("cordon", node="clock", cordoned=False, actor="test")
+            self.scripts.call("cordon", node="clock", how="uncordon", actor="test")
             seconds -= step
 
     def now(self) -> float:
@@ -134,8 +145,10 @@ class Kit:
         pipe = self.redis.pipeline(transaction=False)
         pipe.zrange(self.key("ids"), 0, -1)
         pipe.keys(self.key("waiting", "*"))
+        pipe.keys(self.key("line", "*"))
         pipe.keys(self.key("node", "*", "live"))
-        ids, waiting, nodes = pipe.execute()
+        ids, queues, lines, nodes = pipe.execute()
+        waiting = [*queues, *lines]
         indexes = ("live", "ended", "due", "moments")
         for run_id in ids:
             pipe.hgetall(self.key("run", run_id))
@@ -154,7 +167,11 @@ class Kit:
         for at, run_id in enumerate(ids):
             row = rows[at * width : (at + 1) * width]
             within = {name: value is not None for name, value in zip(indexes, row[3:7], strict=True)}
-            within["waiting"] = any(value is not None for value in row[7 : 7 + len(waiting)])
+            places = [key for key, value in zip(waiting, row[7:], strict=False) if value is not None]
+            within["waiting"] = len(places) == 1
+            assert places == [] or len(places) == 1, f"{run_id} waits in {places}"
+            in_line = row[0].get("in_line")
+            assert [place for place in places if place in lines] == ([self.key("line", in_line)] if in_line else [])
             holders = [key for key, value in zip(nodes, row[7 + len(waiting) :], strict=True) if value]
             seen[run_id] = Seen(run_id, row[0], [Event.of(text) for text in row[1]], row[2], within, holders)
         states = [one.state for one in seen.values()]
@@ -167,7 +184,34 @@ class Kit:
         seen = self.look()
         for one in seen.values():
             one.check(self.key)
+        self.check_places(seen)
         return seen
+
+    def members(self, kind: str) -> dict[str, set[str]]:
+        """Return the sets whose names begin so: what is behind it -> members."""
+        begin = self.key(kind, "")
+        return {key.removeprefix(begin): self.redis.smembers(key) for key in self.redis.keys(f"{begin}*")}
+
+    def check_places(self, seen: Mapping[str, Seen]) -> None:
+        """Places of projects and names are held by those that run; who went through a gate waits with a hint."""
+        held: dict[str, set[str]] = {}
+        for one in seen.values():
+            for gate, name in (("project", one.fields.get("project")), ("name", one.fields.get("name"))):
+                if one.holders and name:
+                    held.setdefault(f"{gate}:{name}", set()).add(one.id)
+        assert self.members("running") == held
+        hinted = {one.id for one in seen.values() if one.within["waiting"] and not one.fields.get("in_line")}
+        for line, ids in self.members("ahead").items():
+            assert ids <= hinted, f"{line}: {ids} have no hint"
+
+    def check_nobody_forgotten(self, most: Mapping[str, int], lane_hints: int) -> None:
+        """Whoever stands in line has somebody in front of it, in the gate or behind it."""
+        running, ahead = self.members("running"), self.members("ahead")
+        for key in self.redis.keys(self.key("line", "*")):
+            line = key.removeprefix(self.key("line", ""))
+            gate = line.rpartition("@")[0]
+            taken = len(ahead.get(line, ())) + len(running.get(gate, ()))
+            assert taken >= most.get(gate, lane_hints), f"nothing holds up {line}: {self.redis.zrange(key, 0, -1)}"
 
 
 @dataclass

@@ -13,25 +13,28 @@ import os
 import shutil
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 import pytest
 
 NAME = "infra-test"
 SYSTEM_PATH = "/usr/sbin:/sbin"  # `ip` may not be on a user's PATH
+NOBODY = ("lladdr", "02:00:00:00:00:00")
 NETS = 512  # 198.18.0.0/15 is set aside for tests of networks (RFC 2544), in pieces of 256 addresses
 
 
 def need_networks() -> None:
     """Skip the test where no network can be made; in CI that is an error."""
-    missing = _what_is_missing()
+    missing = why_not()
     if missing and os.environ.get("CI"):
         pytest.fail(f"tests with cut links must run in CI, but {missing}")
     if missing:
         pytest.skip(missing)
 
 
-def _what_is_missing() -> str:
+def why_not() -> str:
+    """Return why no network can be made here, "" when it can."""
     if os.geteuid() != 0:
         return "only root can make network namespaces"
     if not _ip_binary():
@@ -82,9 +85,35 @@ class Network:
         """Drop what is sent to it, and let through what it sends: half open, and nobody is told."""
         _ip("-n", self._hub, "route", "add", "blackhole", f"{self.host(name)}/32")
 
+    def mute(self, name: str) -> None:
+        """Let through what is sent to it, and lose what it sends: it has a wrong idea of who the hub is."""
+        _ip(
+            "-n",
+            self._space(name),
+            "neigh",
+            "replace",
+            self._hub_side(name),
+            *NOBODY,
+            "dev",
+            "eth0",
+            "nud",
+            "permanent",
+        )
+
     def heal(self, name: str) -> None:
         _ip("-n", self._hub, "link", "set", self._link(name), "up")
         _ip("-n", self._hub, "route", "del", "blackhole", f"{self.host(name)}/32", check=False)
+        _ip("-n", self._space(name), "neigh", "del", self._hub_side(name), "dev", "eth0", check=False)
+
+    def pids(self, name: str) -> list[int]:
+        """Return every process of a place, whoever started it."""
+        space = f"net:[{Path('/run/netns', self._space(name)).stat().st_ino}]"
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (process / "ns" / "net").readlink().name == space:
+                    found.append(int(process.name))
+        return found
 
     def close(self) -> None:
         _ip("link", "del", self._link("here"), check=False)
@@ -93,6 +122,9 @@ class Network:
 
     def _space(self, name: str) -> str:
         return f"{NAME}-{os.getpid()}-{self._number}-{name}"
+
+    def _hub_side(self, name: str) -> str:
+        return f"{self._net}.{2 * self._places[name]}"
 
     def _link(self, name: str) -> str:
         return f"it{self._number}-{name}"[:15]
@@ -119,8 +151,7 @@ class Network:
         _ip("route", "add", f"{self._net}.0/24", "via", f"{self._net}.1")
 
     def _make_place(self, name: str) -> None:
-        space, link = self._space(name), self._link(name)
-        hub_side = f"{self._net}.{2 * self._places[name]}"
+        space, link, hub_side = self._space(name), self._link(name), self._hub_side(name)
         _ip("netns", "add", space)
         _ip("-n", self._hub, "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", space)
         _ip("-n", self._hub, "addr", "add", f"{hub_side}/31", "dev", link)
@@ -148,6 +179,6 @@ def _ip(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 
 def _run(*argv: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
     assert not (check and done.returncode), f"{' '.join(argv)}: {done.stderr}"
     return done

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import random
 import shutil
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import redis
 from waiting import eventually
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 
@@ -23,21 +27,40 @@ def redis_binary() -> str:
 
 
 def free_port() -> int:
-    """Return a loopback port the kernel calls free."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that is free, and that the kernel gives to nobody who asks it for any."""
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+@contextmanager
+def refusing_port() -> Iterator[int]:
+    """Give a loopback port where nobody listens, nor anybody else can meanwhile."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 class RedisProcess:
     """One server. `start`, `kill`, `stop`, `copy_to` / `restore_from` for rolling it back."""
 
-    def __init__(self, folder: Path, *, password: str = "", hosts: tuple[str, ...] = ("127.0.0.1",)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        password: str = "",
+        hosts: tuple[str, ...] = ("127.0.0.1",),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """`env`: what it is given beside the environment of the tests."""
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.password = password
         self.hosts = hosts
+        self.env = {**os.environ, **(env or {})}
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -55,6 +78,7 @@ class RedisProcess:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
+                env=self.env,
             )
         eventually(self.answers, 20, f"redis on {self.port} answers: {sys.platform}")
         return self

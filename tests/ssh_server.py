@@ -238,7 +238,7 @@ def _make_room_for_root() -> None:
 
 
 def _run(*argv: str) -> str:
-    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=180).stdout
 
 
 def _lines(path: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Three whole nodes, each with a root, a nodes.json and an sshd of its own, and one Redis that all of them share."""
+"""Three whole nodes (or others, by name), each with its own root, nodes.json and sshd, and one Redis for all."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ssh_server import LOOPBACK, SshServer
 from whole_node import ROLES, WholeNode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from network import Network
     from rsync_on_path import RsyncOnPath
 
 NAMES = ("n1", "n2", "n3")
-SOURCE = "n1"  # the node that has the sources of all projects
 
 
 class FleetNode(WholeNode):
@@ -25,12 +25,12 @@ class FleetNode(WholeNode):
 
     roles = tuple(role for role in ROLES if role != "redis")
 
-    def __init__(self, name: str, home: Path, server: SshServer, inside: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, home: Path, server: SshServer, inside: tuple[str, ...] = (), **more: Any) -> None:
         self.name = name
         self.server = server
         self.inside = inside
         self.rsync: RsyncOnPath | None = None
-        super().__init__(home)
+        super().__init__(home, **more)
 
     def write_fleet(self, **more: Any) -> None:
         """Do nothing: its fleet writes it."""
@@ -46,25 +46,36 @@ class FleetNode(WholeNode):
 
 
 class ThreeNodes:
-    """The fleet. In a network every node has an address of its own, and its link can be cut."""
+    """The fleet. In a network every node has an address of its own, and its link can be cut.
 
-    def __init__(self, folder: Path, *, network: Network | None = None, **more: Any) -> None:
-        """`more`: slots, limits, labels (by node)."""
+    The first node has the sources of all projects.
+    """
+
+    def __init__(
+        self, folder: Path, *, names: Sequence[str] = NAMES, network: Network | None = None, **more: Any
+    ) -> None:
+        """`more`: slots, limits, labels (by node), code (the tree that infra_tasks is taken from), env (what the
+        processes of a node are given beside, by its name; `redis` for those of Redis).
+        """
+        self.source = names[0]
         self.more = more
         self.network = network
         self.projects: dict[str, dict[str, Any]] = {}
         hosts = (LOOPBACK,) if network is None else (LOOPBACK, network.here)
-        self.redis = RedisProcess(folder / "redis", password=secrets.token_hex(16), hosts=hosts)
+        env = more.get("env", {})
+        self.redis = RedisProcess(folder / "redis", password=secrets.token_hex(16), hosts=hosts, env=env.get("redis"))
         self.nodes: dict[str, FleetNode] = {}
-        for name in NAMES:
+        for name in names:
             self._add(name, folder)
 
     def _add(self, name: str, folder: Path) -> None:
         host = self.network.host(name) if self.network else LOOPBACK
         inside = self.network.inside(name) if self.network else ()
         key = next(iter(self.nodes.values())).server.user_key if self.nodes else None
+        code = {"code": self.more["code"]} if "code" in self.more else {}
         server = SshServer(folder / f"sshd-{name}", host=host, inside=inside, key=key)
-        self.nodes[name] = FleetNode(name, folder / name, server, inside)
+        self.nodes[name] = FleetNode(name, folder / name, server, inside, **code)
+        self.nodes[name].env.update(self.more.get("env", {}).get(name, {}))
 
     def __getitem__(self, name: str) -> FleetNode:
         return self.nodes[name]
@@ -86,7 +97,7 @@ class ThreeNodes:
     def write(self, **projects: Path | dict[str, Any]) -> None:
         """Add projects (their source, or their entry without `node`) and write every node's nodes.json."""
         for name, said in projects.items():
-            self.projects[name] = {"node": SOURCE, **(said if isinstance(said, dict) else {"source": str(said)})}
+            self.projects[name] = {"node": self.source, **(said if isinstance(said, dict) else {"source": str(said)})}
         for node in self.nodes.values():
             node.put_fleet(self.fleet_as_seen_by(node))
 

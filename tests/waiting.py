@@ -10,10 +10,13 @@ if TYPE_CHECKING:
 
 Found = TypeVar("Found")
 LOOK_EVERY_S = 0.02
+# Nobody is waited for less: a machine that is busy with something else takes long for anything.
+AT_LEAST_S = 180
 
 
 def eventually(check: Callable[[], Found], within_s: float = 30, said: str = "") -> Found:
     """Return the first truthy answer of `check`; fail after `within_s` seconds, naming what did not hold."""
+    within_s = max(within_s, AT_LEAST_S)
     deadline = time.monotonic() + within_s
     while True:
         found = check()

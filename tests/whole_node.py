@@ -14,37 +14,46 @@ import psutil
 from waiting import eventually
 
 ROOT = Path(__file__).parent.parent
-ROLES = ("redis", "agent", "control", "worker", "beat", "flower")
+ROLES = ("redis", "agent", "worker", "control", "beat", "flower")
 LAST_LINES = 25  # of every log, shown when a test fails
 
 
 class WholeNode:
-    """One node. Everything it starts ends with `close`, also what the tests' commands left behind."""
+    """One node. Everything it starts ends with `close`, also what the tests' commands left behind.
 
-    roles = ROLES
+    `code`: the tree that infra_tasks and workers are taken from, this checkout if not said.
+    """
+
+    roles: tuple[str, ...] = ROLES
     inside: tuple[str, ...] = ()  # what comes before every command (a network namespace)
 
     def __init__(
         self, home: Path, *, slots: int = 2, projects: dict[str, Path | dict[str, Any]] | None = None, **more: Any
     ) -> None:
+        code = more.pop("code", None) or ROOT
         self.home = home
         home.mkdir(parents=True, exist_ok=True)
         self.write_fleet(slots=slots, projects=projects, **more)
-        self.env = {
-            **os.environ,
-            "INFRA_HOME": str(home),
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
-        }
+        self.env = {**os.environ, "INFRA_HOME": str(home)}
         self.env.pop("INFRA_ROLE", None)
+        self.take_code(code)
+
+    def take_code(self, code: Path) -> WholeNode:
+        """Be run from this folder's copy of the package from now on."""
+        self.code = code
+        self.env["PYTHONPATH"] = os.pathsep.join([str(code), str(ROOT / "tests")])
+        return self
 
     def write_fleet(
         self, *, slots: int = 2, projects: dict[str, Path | dict[str, Any]] | None = None, **more: Any
     ) -> None:
-        """Write nodes.json; `more`: labels, limits. A project is its source, or its entry without `node`."""
+        """Write nodes.json; `more`: labels, limits, flower. A project is its source, or its entry without `node`."""
         fleet = {
             "fleet": "test",
             "broker": "embedded",
             "limits": more.get("limits", {}),
+            **({"schedules": more["schedules"]} if "schedules" in more else {}),
+            "flower": more.get("flower", {}),
             "nodes": {"n1": {"ssh": "local", "root": str(self.home), "slots": slots, "labels": more.get("labels", [])}},
             "projects": {
                 name: {"node": "n1", **(said if isinstance(said, dict) else {"source": str(said)})}
@@ -57,32 +66,36 @@ class WholeNode:
         """Put a nodes.json in place, whole at once."""
         beside = self.home / ".nodes.json"
         beside.write_text(json.dumps(fleet))
+        beside.chmod(0o600)
         beside.rename(self.home / "nodes.json")
 
     def up(self) -> WholeNode:
         """Start the watcher and wait until every role lives."""
-        said = self.python("-m", "workers.watcher", "--detach", within_s=120)
+        said = self.python("-m", "workers.watcher", "--detach", within_s=240)
         assert said.returncode == 0, said.stdout + said.stderr + self.logs()
         eventually(lambda: all(self.role_pid(role) for role in self.roles), 60, "every role lives")
         return self
 
     def python(
-        self, *arguments: str, within_s: float = 60, env: dict[str, str] | None = None
+        self, *arguments: str, within_s: float = 240, env: dict[str, str] | None = None, said: str | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """Run this project's python in the node's environment."""
+        """Run this project's python in the node's environment; `said` comes from its stdin."""
         return subprocess.run(
             [*self.inside, sys.executable, *arguments],
             env={**self.env, **(env or {})},
-            cwd=ROOT,
+            cwd=self.code,
+            input=said,
             capture_output=True,
             text=True,
             check=False,
             timeout=within_s,
         )
 
-    def infra(self, *arguments: str, within_s: float = 60) -> subprocess.CompletedProcess[str]:
+    def infra(
+        self, *arguments: str, within_s: float = 240, said: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run the command line."""
-        return self.python("-m", "infra_tasks.cli", *arguments, within_s=within_s)
+        return self.python("-m", "infra_tasks.cli", *arguments, within_s=within_s, said=said)
 
     def watcher_pid(self) -> int | None:
         return _living(_read(self.home / "watcher.json"))

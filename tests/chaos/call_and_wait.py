@@ -9,7 +9,7 @@ import sys
 from infra_tasks import run_spec
 from infra_tasks.errors import RunFailed
 
-PATIENCE_S = 100
+PATIENCE_S = 300
 
 print("ready", flush=True)  # noqa: T201  what this program is for
 accepted = []

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from effects import Caller, Effects
 from waiting import eventually
@@ -31,11 +33,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
 
 
 @pytest.fixture(autouse=True)
-def _whole(node: WholeNode) -> None:
-    """Begin with every role alive, whatever the test before left."""
+def _whole(node: WholeNode) -> Iterator[None]:
+    """Begin with every role alive, and leave no run to the next test, whatever became of this one."""
     if not node.watcher_pid():
         node.up()
     eventually(lambda: all(node.role_pid(role) for role in ROLES), 60, "every role lives")
+    yield
+    for process in node.run_processes():
+        with suppress(psutil.Error):
+            process.kill()
 
 
 @pytest.fixture

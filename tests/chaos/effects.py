@@ -36,7 +36,7 @@ class Effects:
     def command(self, *seconds: float, code: int = 0, habits: tuple[str, ...] = ()) -> list[str]:
         """Return a command that leaves its stamps here; `seconds` are those of its attempts, the last for all later.
 
-        `habits`: child (leaves one behind in a session of its own), deaf (to SIGTERM).
+        `habits`: child (leaves one behind in a session of its own), deaf (to SIGTERM), until:FILE (runs on until then).
         """
         spans = ",".join(map(str, seconds or (0,)))
         program = [sys.executable, "-I", "-S", str(HERE / "leave_stamps.py")]
@@ -85,7 +85,7 @@ class Caller:
         """Return the ids of the runs that were accepted up to now."""
         return self._lines()[1 : 1 + self._count]
 
-    def results(self, within_s: float = 100) -> list[dict[str, Any]]:
+    def results(self, within_s: float = 330) -> list[dict[str, Any]]:
         """Return the results in order, once all are there."""
         eventually(lambda: self._process.poll() is not None, within_s, "the caller has all its results")
         assert self._process.returncode == 0, self._complained.read_text()

@@ -1,7 +1,8 @@
 """The command of the kill tests: says in a file when it started and ended, as which attempt of which run.
 
 Takes: the file, how long to run (seconds per attempt, "60,60,0": the last goes for all later ones), exit code, and
-"child" to have a child in a session of its own that stays for a minute, "deaf" to ignore SIGTERM (both do).
+"child" to have a child in a session of its own that stays for ten minutes, "deaf" to ignore SIGTERM (both do),
+"until:FILE" to run on until that file is there.
 Uses nothing of the project: it must leave its stamps whatever is broken.
 """
 
@@ -9,8 +10,10 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
-CHILD_STAYS_S = 60
+CHILD_STAYS_S = 600
+LOOK_EVERY_S = 0.05
 
 file, spans, code = sys.argv[1], [float(one) for one in sys.argv[2].split(",")], int(sys.argv[3])
 attempt = int(os.environ["INFRA_ATTEMPT"])
@@ -40,5 +43,8 @@ if "child" in sys.argv and span:
 stamp("start")
 print("said by", os.environ["INFRA_RUN"], flush=True)  # noqa: T201  its output is looked for in the result
 time.sleep(span)
+for awaited in [Path(word.removeprefix("until:")) for word in sys.argv if word.startswith("until:")]:
+    while not awaited.exists():
+        time.sleep(LOOK_EVERY_S)
 stamp("end")
 sys.exit(code)

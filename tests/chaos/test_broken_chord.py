@@ -45,13 +45,13 @@ def submit_chord(part, body):
 def result_of(run_id):
     from infra_tasks import run_spec
 
-    return run_spec.AsyncResult(run_id).get(timeout=90)["stdout_tail"]
+    return run_spec.AsyncResult(run_id).get(timeout=180)["stdout_tail"]
 
 
 def run_two(command):
     from infra_tasks import submit_many
 
-    return [one.get(timeout=60)["state"] for one in submit_many([{"command": command}] * 2)]
+    return [one.get(timeout=180)["state"] for one in submit_many([{"command": command}] * 2)]
 
 
 def push_again(book: Ledger, run_id: str) -> None:
@@ -68,11 +68,11 @@ def test_the_body_of_a_chord_happens_once_though_every_child_that_waited_for_a_p
     node: WholeNode, effects: Effects, there: caller.Caller, tmp_path
 ):
     body, parts = there(submit_chord, effects.command(1.5), effects.command())
-    eventually(lambda: len(effects.stamps("start")) == 2, 30, "two parts run")
+    eventually(lambda: len(effects.stamps("start")) >= 2, 30, "two parts run")
     node.kill("children")
-    eventually(lambda: len(effects.stamps("start")) == 3, 40, "the third runs")
+    eventually(lambda: len(effects.stamps("start")) >= 3, 40, "the third runs")
     node.kill("children")
-    assert there(result_of, body, within_s=100) == f"said by {body}\n"
+    assert there(result_of, body, within_s=240) == f"said by {body}\n"
     assert Counter(one.run for one in effects.stamps("start")) == Counter([*parts, body])
 
 
@@ -85,10 +85,10 @@ def test_hints_that_come_six_times_have_one_effect_and_one_body(
     eventually(lambda: effects.stamps("start", body), 60, "the body runs")
     for run_id in [*parts, body]:
         push_again(book, run_id)
-    assert there(result_of, body, within_s=100) == f"said by {body}\n"
+    assert there(result_of, body, within_s=240) == f"said by {body}\n"
     for run_id in [*parts, body]:
         push_again(book, run_id)
-    assert there(run_two, effects.command(), within_s=100) == ["SUCCESS"] * 2  # behind all the doubled ones
+    assert there(run_two, effects.command(), within_s=240) == ["SUCCESS"] * 2  # behind all the doubled ones
     counted = Counter(one.run for one in effects.stamps("start"))
     assert set(counted.values()) == {1}
     assert len(counted) == len([*parts, body]) + 2

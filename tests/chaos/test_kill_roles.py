@@ -53,7 +53,7 @@ def test_what_runs_and_what_waits_ends_once_and_is_told_though_our_processes_wer
         {"command": effects.command(seconds, code=code)} for seconds, code in ((2.2, 0), (1.8, 3), (0.3, 0), (0.3, 4))
     ]
     caller = call(*specs)
-    eventually(lambda: len(effects.stamps("start")) == SLOTS, 30, "two commands run")
+    eventually(lambda: len(effects.stamps("start")) >= SLOTS, 30, "two commands run")
     break_and_mend(node, victims)
     results = assert_all_went_right(caller, effects, node, [0, 3, 0, 4])
     assert [one["attempt"] for one in results[:SLOTS]] == [1, 1]  # what ran was not even looked at again

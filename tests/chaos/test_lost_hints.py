@@ -40,16 +40,19 @@ def test_a_run_whose_hint_died_with_a_stopped_worker_runs(
 def test_all_runs_that_wait_run_once_though_the_lists_of_the_broker_were_deleted(
     node: WholeNode, book: Ledger, effects: Effects, call: Callable[..., Caller]
 ):
-    blockers = [{"command": effects.command(2)} for _ in range(2)]
+    may_end = effects.file.with_name("may-end")
+    blockers = [{"command": effects.command(habits=(f"until:{may_end}",))} for _ in range(2)]
     short = ["/bin/sh", "-c", f'echo "start $INFRA_RUN $INFRA_ATTEMPT 0 $$" >> {effects.file}']
     waiting = [{"command": short, **({"node": "n1"} if number % 2 else {})} for number in range(WAITING)]
     caller = call(*blockers, *waiting)
     eventually(lambda: len(caller.accepted()) == 2 + WAITING, 60, "all are accepted")
     redis = book.scripts.client
     lists = [name for name in redis.scan_iter("*") if name.startswith(("node.n1", "pool."))]
-    lost = sum(redis.llen(name) for name in lists)
+    waits, lost = sum(book.runs.waiting().values()), sum(redis.llen(name) for name in lists)
     redis.delete(*lists)
-    assert lost > WAITING / 2, "the runs had not waited yet when the lists were deleted"
+    may_end.touch()
+    assert waits > WAITING / 2, "the runs had not waited yet when the lists were deleted"
+    assert lost, "no hint was there to be lost"
     results = caller.results()
     assert [one["state"] for one in results] == ["SUCCESS"] * (2 + WAITING)
     assert Counter(one.run for one in effects.stamps("start")) == Counter(caller.accepted())

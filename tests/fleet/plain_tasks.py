@@ -34,3 +34,11 @@ def outputs(results: list[dict[str, Any]]) -> list[str]:
 def count(result: dict[str, Any]) -> int:
     """Return how long a run's output is."""
     return len(result["stdout_tail"])
+
+
+@app.task
+def run_inside(spec: dict[str, Any]) -> str:
+    """Run a spec to its end inside this task, and return what was printed."""
+    import infra_tasks
+
+    return infra_tasks.run(spec).stdout_tail

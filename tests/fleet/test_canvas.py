@@ -22,7 +22,7 @@ def test_a_chain_of_runs_goes_in_order_and_get_gives_the_last(call, tmp_path):
 
         steps = [run_spec.s(RunSpec(command=f"sleep 0.{3 - n}; echo {n} >> {path}; echo step {n}")) for n in range(3)]
         result = chain(*steps).apply_async()
-        last = result.get(timeout=30)
+        last = result.get(timeout=180)
         return [last["stdout_tail"], result.parent.get(timeout=5)["stdout_tail"], last["id"] == result.id]
 
     assert call(in_order, str(tmp_path / "order")) == ["step 2\n", "step 1\n", True]
@@ -36,7 +36,7 @@ def test_a_chain_stops_at_a_failing_run(call, tmp_path):
         from infra_tasks import run_spec
 
         result = chain(run_spec.s({"command": "exit 3"}), run_spec.si({"command": f"echo x > {path}"})).apply_async()
-        error = result.parent.get(timeout=30, propagate=False)
+        error = result.parent.get(timeout=180, propagate=False)
         return [type(error).__name__, error.result["exit_code"], result.state]
 
     assert call(stops, str(tmp_path / "never")) == ["RunFailed", 3, "PENDING"]
@@ -52,7 +52,7 @@ def test_a_chain_ends_in_a_plain_task_and_a_plain_task_goes_before_a_run(call):
 
         behind = chain(run_spec.s({"command": ["echo", "four"]}), count.s()).apply_async()
         before = chain(count.s({"stdout_tail": "x"}), run_spec.s({"command": ["echo", "after"]})).apply_async()
-        return [behind.get(timeout=30), before.get(timeout=30)["stdout_tail"]]
+        return [behind.get(timeout=180), before.get(timeout=180)["stdout_tail"]]
 
     assert call(mixed) == [5, "after\n"]
 
@@ -64,7 +64,7 @@ def test_a_group_gives_its_results_in_order(call):
         from infra_tasks import run_spec
 
         result = group(run_spec.s({"command": f"sleep 0.{3 - n}; echo {n}"}) for n in range(4)).apply_async()
-        said = [one["stdout_tail"] for one in result.get(timeout=30)]
+        said = [one["stdout_tail"] for one in result.get(timeout=180)]
         return [said, result.successful(), result.completed_count()]
 
     assert call(grouped) == [["0\n", "1\n", "2\n", "3\n"], True, 4]
@@ -76,7 +76,7 @@ def test_a_group_with_a_failing_run_raises_its_failure(call):
 
         from infra_tasks import run_spec
 
-        group(run_spec.s({"command": "true"}), run_spec.s({"command": "exit 5"})).apply_async().get(timeout=30)
+        group(run_spec.s({"command": "true"}), run_spec.s({"command": "exit 5"})).apply_async().get(timeout=180)
 
     raised = call.fails(grouped)
     assert (raised.kind, raised.result["exit_code"]) == ("RunFailed", 5)
@@ -89,7 +89,7 @@ def test_the_body_of_a_chord_is_a_run_that_happens_once_behind_all_parts(call, t
         from infra_tasks import run_spec
 
         parts = [run_spec.s({"command": f"echo part >> {path}"}) for _ in range(5)]
-        return chord(parts, run_spec.s({"command": f"echo body >> {path}; echo all"})).apply_async().get(timeout=30)
+        return chord(parts, run_spec.s({"command": f"echo body >> {path}; echo all"})).apply_async().get(timeout=180)
 
     assert call(chorded, str(tmp_path / "effects"))["stdout_tail"] == "all\n"
     assert (tmp_path / "effects").read_text() == "part\n" * 5 + "body\n"
@@ -103,7 +103,7 @@ def test_a_plain_task_behind_a_chord_gets_all_results_in_order(call):
         from infra_tasks import run_spec
 
         parts = [run_spec.s({"command": f"sleep 0.{2 - n}; echo {n}"}) for n in range(3)]
-        return chord(parts)(outputs.s()).get(timeout=30)
+        return chord(parts)(outputs.s()).get(timeout=180)
 
     assert call(chorded) == ["0", "1", "2"]
 
@@ -117,7 +117,7 @@ def test_a_chord_with_a_failing_part_raises_at_its_body_and_tells_the_errback_on
 
         parts = [run_spec.s({"command": "true"}), run_spec.s({"command": "exit 4"}), run_spec.s({"command": "true"})]
         body = run_spec.s({"command": f"echo body >> {path}.body"}).on_error(note_failure.s(path))
-        error = chord(parts)(body).get(timeout=30, propagate=False)
+        error = chord(parts)(body).get(timeout=180, propagate=False)
         return [type(error).__name__, str(error)]
 
     kind, said = call(chorded, str(tmp_path / "notes"))
@@ -132,7 +132,7 @@ def test_a_chord_with_a_failing_part_raises_at_its_body_and_tells_the_errback_on
 def one_more():
     from infra_tasks import run_spec
 
-    return run_spec.delay({"command": ["sleep", "0.3"]}).get(timeout=30)["state"]
+    return run_spec.delay({"command": ["sleep", "0.3"]}).get(timeout=180)["state"]
 
 
 def test_a_group_inside_a_chain_becomes_a_chord(call, tmp_path):
@@ -145,7 +145,7 @@ def test_a_group_inside_a_chain_becomes_a_chord(call, tmp_path):
         steps = chain(
             run_spec.s({"command": f"echo first >> {path}"}), middle, run_spec.si({"command": f"echo last >> {path}"})
         )
-        return steps.apply_async().get(timeout=30)["state"]
+        return steps.apply_async().get(timeout=180)["state"]
 
     assert call(nested, str(tmp_path / "order")) == "SUCCESS"
     assert (tmp_path / "order").read_text() == "first\n" + "middle\n" * 3 + "last\n"
@@ -161,7 +161,7 @@ def test_a_group_of_chains_behind_a_chord_completes(call, tmp_path):
             chain(run_spec.si({"command": f"echo a >> {path}"}), run_spec.si({"command": f"echo b >> {path}"}))
             for _ in range(3)
         ]
-        return chord(parts, run_spec.si({"command": f"echo end >> {path}"})).apply_async().get(timeout=30)["state"]
+        return chord(parts, run_spec.si({"command": f"echo end >> {path}"})).apply_async().get(timeout=180)["state"]
 
     assert call(nested, str(tmp_path / "order")) == "SUCCESS"
     lines = (tmp_path / "order").read_text().split()
@@ -179,7 +179,7 @@ def test_a_link_behind_a_chain_and_a_failing_middle_tell_each_once(call, tmp_pat
         bad = chain(
             run_spec.si({"command": "true"}), run_spec.si({"command": "exit 6"}), run_spec.si({"command": "true"})
         )
-        good.apply_async(link=note.s(f"{path}.good")).get(timeout=30)
+        good.apply_async(link=note.s(f"{path}.good")).get(timeout=180)
         bad.apply_async(link=note.s(f"{path}.wrong"), link_error=note_failure.s(f"{path}.bad"))
 
     path = tmp_path / "notes"

@@ -40,7 +40,7 @@ def lines_of(path):
 def get(spec, options=None):
     from infra_tasks import run_spec
 
-    return run_spec.apply_async((spec,), **(options or {})).get(timeout=30)
+    return run_spec.apply_async((spec,), **(options or {})).get(timeout=180)
 
 
 def accept(spec, options=None):
@@ -52,7 +52,7 @@ def accept(spec, options=None):
 def result_of(run_id):
     from infra_tasks import run_spec
 
-    return run_spec.AsyncResult(run_id).get(timeout=30)
+    return run_spec.AsyncResult(run_id).get(timeout=180)
 
 
 def test_get_gives_the_documented_dict_and_nothing_else(call):
@@ -72,8 +72,8 @@ def test_a_runspec_and_a_dict_mean_the_same(call):
 
         one = run_spec.delay(RunSpec(command="echo $A-$0", env={"A": "x"}))
         return [
-            one.get(timeout=30)["stdout_tail"],
-            run_spec.delay(spec={"command": "echo y"}).get(timeout=30)["stdout_tail"],
+            one.get(timeout=180)["stdout_tail"],
+            run_spec.delay(spec={"command": "echo y"}).get(timeout=180)["stdout_tail"],
         ]
 
     assert call(both) == ["x-/bin/sh\n", "y\n"]
@@ -115,9 +115,9 @@ def test_a_thousand_runs_at_once_keep_their_order_and_each_has_its_effect_once(c
     def printed(ids):
         from infra_tasks import run_spec
 
-        return [int(run_spec.AsyncResult(one).get(timeout=100)["stdout_tail"]) for one in ids]
+        return [int(run_spec.AsyncResult(one).get(timeout=180)["stdout_tail"]) for one in ids]
 
-    assert call(printed, ids, within_s=110) == list(range(1000))
+    assert call(printed, ids, within_s=240) == list(range(1000))
     assert len(set(ids)) == 1000
     assert collections.Counter(effects.read_text().split()) == {str(i): 1 for i in range(1000)}
 
@@ -150,7 +150,7 @@ def test_no_run_starts_before_its_moment_however_that_is_said(call):
             "another zone": {"eta": at.astimezone(timezone(timedelta(hours=-7)))},
         }
         runs = {way: run_spec.apply_async(({"command": ["true"]},), **options) for way, options in ways.items()}
-        return {way: at.timestamp() - run.get(timeout=30)["started_at"] for way, run in runs.items()}
+        return {way: at.timestamp() - run.get(timeout=180)["started_at"] for way, run in runs.items()}
 
     for way, early_s in call(early_by).items():
         assert -20 < early_s <= 0.05, way
@@ -168,7 +168,7 @@ def test_a_run_nobody_could_take_in_time_expires_however_that_is_said(call):
             run_spec.apply_async(({"command": ["true"]},), countdown=60, expires=soon),
             run_spec.apply_async(({"command": ["true"], "expires_s": 0.5},), countdown=60),
         ]
-        ends = [run.get(timeout=30, propagate=False) for run in runs]
+        ends = [run.get(timeout=180, propagate=False) for run in runs]
         return [[type(end).__name__, end.result["state"], end.result["reason"]] for end in ends]
 
     assert call(expire) == [["RunFailed", "FAILURE", "expired"]] * 3

@@ -24,7 +24,7 @@ def accept(spec):
 def get(run_id):
     from infra_tasks import run_spec
 
-    return run_spec.AsyncResult(run_id).get(timeout=60)
+    return run_spec.AsyncResult(run_id).get(timeout=180)
 
 
 def run(call, command, *outputs, **spec):
@@ -83,7 +83,7 @@ def test_every_run_of_a_chain_has_its_outputs_on_the_node_of_its_caller(call):
 
         steps = [{"command": f"echo {n} > {n}", "outputs": ["*"]} for n in (1, 2)]
         last = chain(run_spec.s(steps[0]), run_spec.s({"command": "true"}), run_spec.s(steps[1])).apply_async()
-        last.get(timeout=60)
+        last.get(timeout=180)
         return [last.parent.parent.get()["outputs"], last.get()["outputs"]]
 
     first, last = call(chained)

@@ -12,7 +12,7 @@ from caller import Caller
 from three_nodes import ThreeNodes
 from waiting import eventually
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fleet
 
 ODD = ["-rf", "two\nlines", " a ", "ü", "#x", "*?[x]"]
 
@@ -47,7 +47,7 @@ def accept(spec):
 def get(run_id):
     from infra_tasks import run_spec
 
-    return run_spec.AsyncResult(run_id).get(timeout=120)
+    return run_spec.AsyncResult(run_id).get(timeout=180)
 
 
 def run(call, command, *outputs, **spec):
@@ -88,7 +88,7 @@ def test_every_step_of_a_chain_over_nodes_brings_its_files_to_the_caller(call):
         steps = [{"command": f"echo {n} > {n}", "outputs": ["*"], "node": f"n{n}"} for n in (2, 3)]
         first = {"command": "true", "node": "n2"}
         last = chain(*[run_spec.s(one) for one in (first, *steps)]).apply_async()
-        last.get(timeout=120)
+        last.get(timeout=180)
         return [last.parent.get()["outputs"], last.get()["outputs"]]
 
     first, last = call(chained)
@@ -96,11 +96,12 @@ def test_every_step_of_a_chain_over_nodes_brings_its_files_to_the_caller(call):
     assert (held(first["folder"]), held(last["folder"])) == ({"2": "2\n"}, {"3": "3\n"})
 
 
-def test_what_cannot_be_fetched_is_said_and_comes_when_it_can(three, call):
-    home = three["n1"]
-    run_id = call(accept, {"command": "echo hi > a; sleep 2", "outputs": ["a"], "node": "n2"})
+def test_what_cannot_be_fetched_is_said_and_comes_when_it_can(three, call, tmp_path):
+    home, until_go = three["n1"], f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
+    run_id = call(accept, {"command": f"echo hi > a; {until_go}", "outputs": ["a"], "node": "n2"})
     three["n2"].server.kill()
     three["n2"].server.cut()
+    (tmp_path / "go").touch()
     try:
         outputs = call(get, run_id)["outputs"]
     finally:
@@ -126,7 +127,7 @@ def test_a_fetch_that_is_killed_half_way_is_finished_by_the_next_control(three, 
     here = home.home / "runs" / run_id
     eventually(lambda: list(here.glob(".outputs.1.*/outputs/*")), 120, "it comes")
     os.kill(home.role_pid("control"), signal.SIGKILL)
-    result = call(get, run_id, within_s=150)
+    result = call(get, run_id, within_s=240)
     folder = here / "outputs"
     eventually(folder.is_dir, 120, "all is there")
     assert len(list(folder.iterdir())) == 51

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ def accept(spec, options=None):
 def get(run_id):
     from infra_tasks import run_spec
 
-    return run_spec.AsyncResult(run_id).get(timeout=50)
+    return run_spec.AsyncResult(run_id).get(timeout=180)
 
 
 def run(call, spec):
@@ -85,8 +87,8 @@ def test_all_steps_of_a_chain_run_the_code_of_its_first_step(own_node, sources, 
 
         first = run_spec.s({"project": "app", "command": f"cat code.txt; echo changed > {code}"})
         result = chain(first, run_spec.si({"project": "app", "command": "cat code.txt"})).apply_async()
-        last = result.get(timeout=60)
-        alone = run_spec.delay({"project": "app", "command": "cat code.txt"}).get(timeout=60)
+        last = result.get(timeout=180)
+        alone = run_spec.delay({"project": "app", "command": "cat code.txt"}).get(timeout=180)
         return [[one["stdout_tail"], one["release"]] for one in (result.parent.get(timeout=5), last, alone)]
 
     code = sources / "app" / "code.txt"
@@ -97,15 +99,20 @@ def test_all_steps_of_a_chain_run_the_code_of_its_first_step(own_node, sources, 
     code.write_text(before)
 
 
-def test_whoever_sends_very_many_files_is_told_and_told_what_to_do(own_node, sources):
+def test_whoever_sends_very_many_files_is_told_while_the_run_goes_on_and_told_what_to_do(own_node, sources, tmp_path):
     many = sources / "vanishing" / "many"
     many.mkdir()
     for number in range(10_001):
         (many / str(number)).touch()
-    said = own_node.infra("run", "--project", "vanishing", "--", "true")
-    assert said.returncode == 0
-    assert "10,002 files" in said.stderr
-    assert "infra sync vanishing --dry-run" in said.stderr
+    waits = ["sh", "-c", f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"]
+    argv = [sys.executable, "-m", "infra_tasks.cli", "run", "--project", "vanishing", "--", *waits]
+    with (tmp_path / "err").open("w") as err, subprocess.Popen(argv, env=own_node.env, stderr=err) as running:
+        try:
+            eventually(lambda: "10,002 files" in (tmp_path / "err").read_text(), 60, "it is said before the end")
+        finally:
+            (tmp_path / "go").touch()
+        assert running.wait(180) == 0
+    assert (tmp_path / "err").read_text().count("infra sync vanishing --dry-run") == 1
     shutil.rmtree(many)
 
 

@@ -5,14 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from executor_rig import ExecutorRig
 from far_node import FarNode
 from rsync_on_path import RsyncOnPath
 from ssh_server import SshServer
 from yard import Yard
 
+from infra_tasks.settings import Home
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from redis_process import RedisProcess
+
+    from infra_tasks.ledger import Ledger
 
 
 @pytest.fixture(scope="session")
@@ -46,3 +53,11 @@ def rsync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RsyncOnPath:
     one = RsyncOnPath(tmp_path / "bin")
     monkeypatch.setenv("PATH", one.path)
     return one
+
+
+@pytest.fixture
+def executor_rig(tmp_path: Path, ledger: Ledger, redis_process: RedisProcess) -> Iterator[ExecutorRig]:
+    """A node that takes hints in this process."""
+    made = ExecutorRig(Home(tmp_path), ledger, redis_process.url)
+    yield made
+    made.zygote.close()

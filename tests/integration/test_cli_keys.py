@@ -307,6 +307,6 @@ class listening:  # noqa: N801  it reads as a sentence where it is used
     def __exit__(self, *_):
         self.door.shutdown(socket.SHUT_RDWR)
         self.door.close()
-        self.thread.join(10)
+        self.thread.join(180)
         for guest in self.guests:
             guest.close()

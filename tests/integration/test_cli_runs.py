@@ -6,20 +6,14 @@ import json
 import os
 import re
 import time
-from contextlib import contextmanager
-from uuid import uuid4
 
 import pytest
-from cli_process import INFRA, Terminal, environment, infra
+from cli_process import Terminal, infra
 from redis_process import RedisProcess
+from run_fleet import TestFleet, fleet_at, started
 from waiting import eventually
 
-from infra_tasks.ledger import open_ledger
-from infra_tasks.model import outcome
-from infra_tasks.model.outcome import Ending
 from infra_tasks.model.run import RESULT_KEYS, Reason, State
-from infra_tasks.runner.attempt import Attempt
-from infra_tasks.runner.output import Segments
 from infra_tasks.settings import Home
 from infra_tasks.submit import submit
 
@@ -34,101 +28,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def fleet(server, tmp_path):
     """A fleet with one node whose Redis is somewhere else, empty at first; nobody takes its runs but the test."""
-    home = Home(tmp_path / "home")
-    infra(home.root, "init", "--name", "n1")
-    raw = json.loads(home.nodes_json.read_text())
-    home.nodes_json.write_text(json.dumps({**raw, "broker": server.url}))
-    made = TestFleet(home)
-    made.ledger.scripts.client.flushall()
-    yield made
-    made.ledger.close()
-
-
-class TestFleet:
-    __test__ = False
-
-    def __init__(self, home):
-        self.home = home
-        self.ledger = open_ledger(home)
-
-    def infra(self, *line, **options):
-        return infra(self.home.root, *line, **options)
-
-    def json(self, *line):
-        done = self.infra(*line, "--json")
-        assert done.code == 0, done.err
-        return json.loads(done.out)
-
-    def accepts(self, *command, **spec):
-        from infra_tasks.cli.door import open_fleet
-
-        return submit(self.ledger, open_fleet(self.home), {"command": list(command or ["true"]), **spec})
-
-    def takes(self, run_id, attempt=1):
-        return Taken(self, run_id, attempt)
-
-    def waiting_run(self):
-        return eventually(lambda: self.ledger.runs.recent(1), said="the run is accepted")[0].id
-
-
-class Taken:
-    """A claimed attempt whose output lies in the node's folder."""
-
-    def __init__(self, fleet, run_id, attempt):
-        self.fleet, self.id, self.attempt, self.claim = fleet, run_id, attempt, uuid4().hex
-        self.folder = Attempt(fleet.home.attempt(run_id, attempt))
-        self.lock = self.folder.take_lock()
-        said = fleet.ledger.claims.claim(
-            run_id, attempt, self.claim, node="n1", uuid="u1", slots=99, labels=[], actor="worker n1"
-        )
-        assert said["said"] == "claimed", said
-        self.folder.write_record({"run": run_id})
-        self._segments = {name: Segments(self.folder.path, name, 1 << 20) for name in ("stdout", "stderr")}
-
-    def writes(self, data, stream="stdout"):
-        self._segments[stream].write(data)
-
-    def ends(self, state=State.SUCCESS, reason=None, cause="it ended", **exit_record):
-        (self.folder.folder / "exit.json").write_text("{}")
-        os.close(self.lock)
-        seen = {"id": self.id, "node": "n1", "attempt": self.attempt}
-        said = {"ended_at": time.time(), "started_at": time.time(), "duration_s": 1.5, **exit_record}
-        results = tuple(outcome.result_of(seen, to, why, said, ("tail\n", ""))
-                        for to, why in [(state, reason), (State.REVOKED, None)])  # fmt: skip
-
-        def is_final():
-            token = (self.id, self.attempt, self.claim)
-            answer = self.fleet.ledger.claims.finish(
-                token,
-                Ending(state, reason, cause),
-                results,
-                errors=("", ""),
-                now=time.time(),
-                actor="worker n1",
-                settle_in_s=5,
-            )
-            if answer["said"] == "safe":  # its Redis came back: the node says what it holds, as agents do
-                holds = {"run": self.id, "attempt": self.attempt, "claim": self.claim, "ended": False, "fields": {}}
-                self.fleet.ledger.claims.present("n1", "u1", [holds], done=True)
-            return answer["said"] == "final"
-
-        eventually(is_final, 30, "the run is final")
-
-
-@contextmanager
-def started(fleet, *line):
-    """`infra` in the background, its output in pipes."""
-    import subprocess
-
-    process = subprocess.Popen([*INFRA, *line], env=environment(fleet.home.root), stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-        process.stderr.close()
+    yield from fleet_at(tmp_path / "home", server.url)
 
 
 def test_a_detached_run_is_in_the_ledger_as_it_was_said(fleet):
@@ -172,7 +72,7 @@ def test_output_comes_through_byte_for_byte_and_the_exit_code_is_the_commands(fl
         taken.writes(bytes(range(256)))
         taken.writes(b"\xff\x00 oops", "stderr")
         taken.ends(State.FAILURE, Reason.EXIT_CODE, exit_code=7)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=180)
     assert (out, err, process.returncode) == (bytes(range(256)), b"\xff\x00 oops", 7)
 
 
@@ -188,7 +88,7 @@ def test_output_comes_through_byte_for_byte_and_the_exit_code_is_the_commands(fl
 def test_how_a_run_ended_is_told_where_the_exit_code_does_not(fleet, ending, code, said):
     with started(fleet, "run", "--", "thing") as process:
         fleet.takes(fleet.waiting_run()).ends(*ending, cause="no such file")
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=180)
     assert process.returncode == code
     assert said in err.decode()
     assert bool(err) == bool(said)
@@ -199,7 +99,7 @@ def test_in_json_the_result_is_all_that_is_printed(fleet):
         taken = fleet.takes(fleet.waiting_run())
         taken.writes(b"output")
         taken.ends(exit_code=0)
-        out, _ = process.communicate(timeout=30)
+        out, _ = process.communicate(timeout=180)
     said = json.loads(out)
     assert tuple(said) == RESULT_KEYS
     assert said["state"] == "SUCCESS"
@@ -236,7 +136,7 @@ def test_a_cancelled_run_ends_with_130(fleet):
         taken = fleet.takes(fleet.waiting_run())
         assert fleet.infra("cancel", taken.id).code == 0
         taken.ends(State.REVOKED, None, signal=15)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=180)
     assert process.returncode == 130
     assert b"cancelled" in err
 
@@ -298,7 +198,7 @@ def test_who_stops_reading_leaves_the_run_alone(fleet):
         assert process.stdout.read(2) == b"y\n"
         process.stdout.close()
         taken.writes(b"y\n" * 1000)
-        assert process.wait(30) == 141
+        assert process.wait(180) == 141
         assert b"goes on" in process.stderr.read()
     assert fleet.ledger.runs.peek(taken.id)[0] == "STARTED"
 
@@ -343,8 +243,17 @@ def test_a_run_is_shown_with_all_keys_of_a_result_and_its_story(fleet):
     ]
     assert set(final["events"][0]) == {"moment", "from", "to", "actor", "cause", "token"}
     text = fleet.infra("show", taken.id[:8]).out
-    for words in (taken.id, "FAILURE", "exit code 3", "Story", "Last lines of stdout", "tail"):
+    assert [(each["kind"], each["attempt"]) for each in final["phases"]] == [("queue", 1), ("run", 1)]
+    for words in (taken.id, "FAILURE", "exit code 3", "Time line", "Story", "Last lines of stdout", "tail"):
         assert words in text
+
+
+def test_the_last_lines_hold_nothing_that_a_terminal_would_obey_and_a_progress_bar_as_it_stood_last(fleet):
+    taken = fleet.takes(fleet.accepts())
+    taken.ends(tails=("\x1b]0;other title\x07\x1b[2Jred\n10%\r50%\rdone\n", "\n"))
+    shown = fleet.infra("show", taken.id).out
+    assert shown.endswith("\nLast lines of stdout\nred\ndone\n")
+    assert "\x1b" not in shown
 
 
 def test_a_narrow_terminal_shows_the_whole_story(fleet):
@@ -356,9 +265,29 @@ def test_a_narrow_terminal_shows_the_whole_story(fleet):
     for columns in (100, 60, 40):
         with Terminal(fleet.home.root, "show", taken.id, columns=columns) as terminal:
             assert terminal.ends() == 0
-        story = re.sub(r"\x1b\[[0-9;]*m", "", terminal.seen.split("Story")[1]).split("Last lines")[0]
+        seen = re.sub(r"\x1b\[[0-9;]*m", "", terminal.seen)
+        line, story = seen.split("Time line")[1].split("Last lines")[0].split("Story")
         assert words in " ".join(story.split())
-        assert max(map(len, story.splitlines())) <= columns
+        assert max(map(len, (line + story).splitlines())) <= columns
+
+
+def test_the_picture_of_a_run_keeps_to_80_columns_and_to_ascii_where_it_must(fleet):
+    taken = fleet.takes(fleet.accepts(timeout_s=60))
+    fleet.ledger.runs.extend(taken.id, 30, ceiling_s=7200)
+    shown = fleet.infra("show", taken.id).out
+    line = shown.split("Time line")[1].split("Story")[0]
+    assert "█" in line
+    assert "of 1m30s so far" in line
+    assert "now" in line
+    assert max(map(len, line.splitlines())) <= 80
+    assert "\x1b" not in shown
+    shown = fleet.infra("show", taken.id, PYTHONIOENCODING="ascii:replace").out
+    assert "###" in shown
+    assert "█" not in shown
+    taken.ends()
+    phases = fleet.json("show", taken.id)["phases"]
+    assert phases[-1]["limit_s"] == 90
+    assert phases[-1]["ended_at"] >= phases[-1]["began_at"]
 
 
 def test_a_pinned_run_on_a_silent_node_is_shown_unreachable(fleet):
@@ -398,8 +327,8 @@ def test_logs_keep_the_two_streams_apart(fleet):
     assert (done.code, done.out, done.err) == (0, "err\n", "")
     pieces = [json.loads(line) for line in fleet.infra("logs", taken.id, "--json").out.splitlines()]
     assert pieces == [
-        {"stream": "stdout", "attempt": 1, "offset": 0, "text": "out\n"},
-        {"stream": "stderr", "attempt": 1, "offset": 0, "text": "err\n"},
+        {"run": taken.id, "stream": "stdout", "attempt": 1, "offset": 0, "text": "out\n"},
+        {"run": taken.id, "stream": "stderr", "attempt": 1, "offset": 0, "text": "err\n"},
     ]
     assert "no attempt 2" in fleet.infra("logs", taken.id, "--attempt", "2").err
 
@@ -412,7 +341,7 @@ def test_logs_follow_a_run_to_its_end(fleet):
         taken.writes(b"two\n")
         assert process.stdout.readline() == b"two\n"
         taken.ends(exit_code=0)
-        assert process.wait(30) == 0
+        assert process.wait(180) == 0
 
 
 def test_ctrl_c_ends_logs_and_not_the_run(fleet):
@@ -491,3 +420,22 @@ def test_an_unreachable_redis_is_exit_code_3_everywhere(fleet):
         assert "Traceback" not in done.err
     assert json.loads(fleet.infra("status", "--json").out)["broker"]["reachable"] is False
     assert json.loads(fleet.infra("runs", "--json").err)["error"]["kind"] == "FleetUnreachable"
+
+
+def test_why_says_in_a_sentence_what_a_run_waits_for_and_where_it_went(fleet):
+    raw = json.loads(fleet.home.nodes_json.read_text())
+    raw["nodes"]["n2"] = {"ssh": "me@n2.example.net", "root": "/srv/infra"}
+    fleet.home.nodes_json.write_text(json.dumps(raw))
+    roles = json.dumps({"roles": [{"name": "worker", "state": "running"}]})
+    fleet.ledger.claims.renew(patience_s=1, node="n2", uuid="u2", boot_id="b", slots=1, labels="[]", version="0",
+                              info=roles, longest_s=120, live=[])  # fmt: skip
+    first, second = fleet.accepts(name="first"), fleet.accepts(name="second")
+    fleet.ledger.claims.claim(first, 1, "c1", node="n2", uuid="u2", slots=1, labels=[], actor="n2")
+    said = fleet.json("why", second[:13])
+    assert (said["run"], said["state"]) == (second, "QUEUED")
+    assert [(one["kind"], one["node"]) for one in said["reasons"]] == [("never_seen", "n1"), ("slots_full", "n2")]
+    assert said["said"].endswith("n1 has never spoken (`infra up` there starts it); the slot of n2 is taken, by first")
+    assert fleet.infra("why", first).out.startswith(f"run {first[:8]} (first) runs on n2, for ")
+    fleet.ledger.runs.cancel(second, actor="ann")
+    assert "was cancelled by ann before it started" in fleet.infra("why", second).out
+    assert fleet.infra("why", "never").code == 2

@@ -160,6 +160,8 @@ def test_what_was_synced_is_in_the_log_and_is_expected_there_from_now_on(fleet):
     assert (said["mac-2"]["files"], said["mac-2"]["size_bytes"]) == (2, 21)
     assert said["gone"]["said"] == "failed"
     assert fleet.ledger.code.expected().keys() == {("hello", node) for node in ("mac-1", *FAR)}
+    asked = fleet.ledger.scripts.client.lrange("dispatch.mac-2", 0, -1)
+    assert [json.loads(one)["headers"]["task"] for one in asked] == ["infra_tasks.check_code"]
     text = fleet.infra("syncs").out
     assert "brought 2 files, 21 B in " in text
     assert "FAILED: gone (me@127.0.0.1:1)" in text
@@ -195,7 +197,7 @@ def test_a_source_that_is_gone_is_one_error_and_in_the_log(fleet):
         (["releases", "--node", "mac2"], "did you mean 'mac-2'"),
         (["releases", "--project", "helo"], "did you mean 'hello'"),
         (["syncs", "--node", "mac2"], "did you mean 'mac-2'"),
-        (["syncs", "--limit", "0"], "1<=x<="),
+        (["syncs", "--limit", "0"], "1 to 1000"),
         (["release", "prune", "--project", "helo"], "did you mean 'hello'"),
         (["release", "prune", "--node", "mac2"], "did you mean 'mac-2'"),
         (["release", "prnue"], "did you mean 'prune'"),
@@ -274,6 +276,10 @@ def test_much_more_than_is_usually_meant_is_warned_of_with_the_folder_it_lies_in
     assert "that is a lot" in done.err
     assert "build/cache/ (10,000 files, 0 B)" in done.err
     assert len(done.out.splitlines()) > 10_000
+    assert (
+        "10,002 files, 21 B of hello go to mac-1, which is a lot" in fleet.infra("sync", "hello", "--node", "mac-1").err
+    )
+    assert "a lot" not in fleet.infra("sync", "hello", "--node", "mac-1").err, "nothing went"
     said = fleet.json("sync", "hello", "--dry-run")
     assert (said["heavy"], said["largest_folders"][0]["path"]) == (True, "build/cache/")
 

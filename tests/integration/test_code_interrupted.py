@@ -21,6 +21,7 @@ from yard import Yard, tree
 
 from infra_tasks.errors import NodeUnreachable, TransferBroken
 from infra_tasks.releases import ensure_release
+from infra_tasks.releases.remote import rsync as rsync_module
 from infra_tasks.releases.remote.lines import Lines
 from infra_tasks.releases.remote.pull import PullCarrier
 
@@ -89,7 +90,7 @@ def test_kill_9_of_rsync_half_way_is_begun_anew_and_goes_through(far, rsync, hal
     process = half_way()
     rsync.does()
     assert rsync.kill(process.pid)
-    assert process.communicate(timeout=60) == ("brought\n", "")
+    assert process.communicate(timeout=180) == ("brought\n", "")
     assert_next_try_is_right(far, rsync)
 
 
@@ -98,7 +99,7 @@ def test_kill_9_of_the_far_rsync_half_way_is_begun_anew_and_goes_through(far, rs
     rsync.does()
     for one in far.server.commands("rsync", "--server"):
         one.send_signal(signal.SIGKILL)
-    assert process.communicate(timeout=60) == ("brought\n", "")
+    assert process.communicate(timeout=180) == ("brought\n", "")
     assert_next_try_is_right(far, rsync)
 
 
@@ -110,11 +111,36 @@ def test_an_rsync_that_dies_every_time_is_said_and_leaves_nothing(far, rsync, ya
     assert_next_try_is_right(far, rsync)
 
 
+def test_an_rsync_that_hangs_is_ended_at_its_own_deadline(far, rsync, monkeypatch):
+    rsync.does("exec sleep 600")
+    with monkeypatch.context() as soon:
+        soon.setattr(rsync_module, "AT_LEAST_S", 1.0)
+        with pytest.raises(TransferBroken, match=r"was ended: after 1 s"):
+            far.push()
+    assert rsync.running() == []
+    assert far.trees() == far.half_built() == []
+    assert_next_try_is_right(far, rsync)
+
+
+def test_transfers_to_one_node_share_one_connection_of_ssh(far, rsync, yard):
+    def logins():
+        return (far.server.folder / "log").read_text(errors="replace").count("Accepted publickey")
+
+    before = logins()
+    far.push()
+    assert logins() == before + 2, "one for our line, one for rsync"
+    for text in ("2", "3"):
+        yard.write(a=text)
+        far.push()
+    assert len(rsync.lines()) == 3
+    assert logins() == before + 2
+
+
 def test_a_link_that_is_cut_half_way_is_called_again_and_goes_through(far, rsync, half_way):
     process = half_way()
     rsync.does()
     far.server.cut()
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
     assert said == "brought\n" or said.startswith(("NodeUnreachable", "TransferBroken")), said
     assert_next_try_is_right(far, rsync)
 
@@ -125,7 +151,7 @@ def test_a_link_that_stays_cut_is_said_and_the_code_goes_once_it_is_back(far, rs
     far.server.cut()
     rsync.does()
     try:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=180)
         assert said.startswith(("NodeUnreachable", "TransferBroken")), said
         assert f"n2 (root@127.0.0.1:{far.server.port})".replace("root", far.peer.address.user) in said
     finally:
@@ -146,7 +172,7 @@ def test_a_node_that_falls_silent_half_way_is_given_up(far, rsync, half_way):
     rsync.does()
     far.server.freeze()
     try:
-        said, _ = process.communicate(timeout=100)
+        said, _ = process.communicate(timeout=180)
         assert said.startswith(("NodeUnreachable", "TransferBroken")), said
     finally:
         far.server.thaw()
@@ -158,7 +184,7 @@ def test_a_porter_killed_half_way_leaves_nothing_that_counts(far, rsync, half_wa
     rsync.does()
     for one in far.server.commands("porter"):
         one.send_signal(signal.SIGKILL)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=180)
     assert said == "brought\n" or said.startswith("NodeUnreachable"), said
     assert_next_try_is_right(far, rsync)
 
@@ -191,7 +217,7 @@ def test_an_rsync_whose_builder_died_never_writes_into_the_tree_of_the_next(far,
             second = pool.submit(far.push, twin.snapshot())
             eventually(lambda: arriving(far) or second.done(), 60, "the second is half way")
             (tmp_path / "go").touch()
-            assert second.result(60).brought
+            assert second.result(180).brought
         assert_is_what_its_name_says(far, taken.digest)
     finally:
         orphaned.kill()
@@ -245,7 +271,7 @@ def test_a_fetch_that_nobody_wants_any_more_is_ended_and_leaves_nothing(far, rsy
         eventually(lambda: list(asking.shelf.glob(".building-*")), 60, "the fetch has begun")
         asked_for.clear()
         with pytest.raises(TransferBroken, match="nobody wanted it"):
-            fetching.result(60)
+            fetching.result(180)
     lines.close()
     assert not list(asking.shelf.glob(".building-*"))
 
@@ -255,7 +281,7 @@ def test_two_dispatches_of_one_release_at_once_are_one_transfer(far, rsync, yard
     rsync.slow(4_000)
     taken = yard.snapshot()
     with ThreadPoolExecutor(4) as pool:
-        ends = [end.result(timeout=90) for end in [pool.submit(far.push, taken) for _ in range(4)]]
+        ends = [end.result(timeout=180) for end in [pool.submit(far.push, taken) for _ in range(4)]]
     assert [end.brought.files for end in ends if end.brought] == [5]
     assert len(rsync.lines()) == 1
     assert tree(far.tree(taken)) == tree(yard.code)

@@ -267,6 +267,17 @@ def test_a_file_of_two_gigabytes_arrives(far, yard, tmp_path):
         (yard.code / "big").unlink()
 
 
+def test_of_a_large_file_the_bytes_that_are_there_are_told_while_it_is_on_its_way(far, rsync, yard):
+    big = 12 << 20
+    yard.put("big", os.urandom(big))
+    rsync.slow(2_500)
+    told = []
+    far.push(progress=told.append)
+    assert any(1 << 20 < one.size_bytes < big for one in told), "it is in the middle for seconds"
+    assert [one.size_bytes for one in told] == sorted(one.size_bytes for one in told)
+    assert (told[-1].files, told[-1].size_bytes) == (5, told[-1].size_bytes_all)
+
+
 def test_folders_of_nodes_may_have_strange_names_too(server, tmp_path):
     yard = Yard(tmp_path / "it's the near $HOME #1 é")
     yard.write(a="one", sub__b="two")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+from errno import EACCES, EMFILE, ENAMETOOLONG
 
 import pytest
 from ssh_server import USUAL_PATH, SshServer
 
-from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError
+from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError, SourceUnreadable
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.remote.push import push
+from infra_tasks.releases.trouble import unreadable
 
 
 def test_a_node_without_rsync_is_told_what_to_install(far, server, yard):
@@ -170,3 +172,55 @@ def test_a_shell_there_that_prints_when_it_starts_is_named_as_the_cause(far, ser
     finally:
         server.greeting = ""
         server.restart()
+
+
+def nested(top, length):
+    """Make folders below each other until the path of the last one has this length; put a file there."""
+    fd = os.open(top, os.O_RDONLY)
+    left = length - len(os.fspath(top))
+    while left > 1:
+        name = "d" * min(200, left - 1)
+        left -= len(name) + 1
+        os.mkdir(name, dir_fd=fd)
+        inner = os.open(name, os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(os.open("f", os.O_CREAT | os.O_WRONLY, dir_fd=fd))
+    os.close(fd)
+
+
+def test_a_path_that_is_too_long_on_the_node_is_said_with_what_to_do(far, yard):
+    nested(yard.code, 4050)  # here it is not: 4096 is too long
+    with pytest.raises(ReleaseError, match=r"File name too long .*; .* rename the file"):
+        far.push()
+    assert far.trees() == far.half_built() == []
+
+
+@pytest.mark.parametrize("with_git", [True, False])
+def test_a_path_that_is_too_long_in_the_source_is_said_with_what_to_do(yard, with_git):
+    if with_git:
+        yard.commit_all()
+    nested(yard.code, 4300)
+    with pytest.raises(SourceUnreadable, match="or shorter" if with_git else "File name too long; shorten it"):
+        yard.snapshot()
+
+
+FEW_FILES = """
+import os, resource
+most = len(os.listdir("/dev/fd")) + 3
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+"""
+
+
+def test_a_node_without_enough_open_files_says_so_and_what_to_do(far, yard):
+    far.porter_begins_with(FEW_FILES)
+    with pytest.raises(ReleaseError, match=r"Too many open files.*ulimit -n"):
+        far.push()
+    assert far.trees() == []
+
+
+def test_only_what_is_not_readable_is_to_be_made_readable():
+    said = [str(unreadable("'a'", OSError(code, os.strerror(code)))) for code in (EACCES, EMFILE, ENAMETOOLONG)]
+    assert "make it readable" in said[0]
+    assert "ulimit -n" in said[1]
+    assert "shorten it" in said[2]

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 from waiting import eventually
-from yard import tree
+from yard import spoil, tree
 
 from infra_tasks import deploy
 from infra_tasks.errors import NodeUnreachable, ReleaseDamaged, ReleaseError
@@ -49,13 +49,13 @@ def test_a_release_somebody_builds_here_and_fails_is_not_given_out(far, yard, im
     with ThreadPoolExecutor(1) as beside:
         coming = beside.submit(here, far)
         try:
-            assert waits.wait(60)
+            assert waits.wait(180)
             yard.write(a="edited meanwhile")
             with suppress(TimeoutError):  # longer than its patience
                 coming.result(1)
         finally:
             os.close(builder)
-        done = coming.result(60)
+        done = coming.result(180)
     assert done.digest != first
     assert tree(yard.shelf / done.digest) == tree(yard.code)
 
@@ -84,9 +84,14 @@ def test_nobody_waits_for_a_setup_here_to_tell_that_another_node_holds_a_release
         assert coming.result().said == "held"
 
 
-def test_a_given_release_that_is_being_set_up_here_is_left_for_its_node_to_fetch(far, yard, impatient):
+@pytest.mark.parametrize(("spoilt", "said"), [(False, "brought"), (True, "busy")])
+def test_a_given_release_that_is_being_set_up_here_is_sent_unless_the_setup_has_changed_it(
+    far, yard, impatient, spoilt, said
+):
     digest = here(far).digest
     Shelf(yard.home, "p").seen(digest).unlink()
+    if spoilt:
+        spoil(yard.shelf / digest / "a", "other")
     setting_up = at_work(yard.home, digest)
     with ThreadPoolExecutor(1) as beside:
         coming = beside.submit(far.deploy, digest=digest)
@@ -94,8 +99,8 @@ def test_a_given_release_that_is_being_set_up_here_is_left_for_its_node_to_fetch
             eventually(coming.done, 20, "dispatch goes on")
         finally:
             os.close(setting_up)
-        assert coming.result().said == "busy"
-    assert far.deploy(digest=digest).said == "brought"
+        assert coming.result().said == said
+    assert far.deploy(digest=digest).said == ("brought" if spoilt else "held")
 
 
 def test_what_the_disk_of_the_source_says_is_an_error_of_a_release(far, yard):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -12,60 +11,25 @@ from ledger_kit import LOST, Kit
 from waiting import eventually
 
 from infra_tasks import live
-from infra_tasks.execute import Executor
 from infra_tasks.live import Token
 from infra_tasks.model.run import Reason, State
-from infra_tasks.node import NodeHere
 from infra_tasks.report import report
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.exitrecord import write_exit
-from infra_tasks.runner.launch import Zygote
-from infra_tasks.settings import Home
-from infra_tasks.submit import submit
 from workers.keeping import Keeper
 from workers.minding import Minder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
-
+    from executor_rig import ExecutorRig
     from redis_process import RedisProcess
-
-    from infra_tasks.ledger import Ledger
-
-
-class Rig:
-    """One node's executor without Celery."""
-
-    def __init__(self, home: Home, ledger: Ledger, broker: str) -> None:
-        self.home = home
-        self.ledger = ledger
-        self.zygote = Zygote()
-        home.nodes_json.write_text(
-            json.dumps(
-                {
-                    "fleet": "t",
-                    "broker": broker,
-                    "nodes": {"n1": {"ssh": "local", "root": str(home.root)}, "n2": {"ssh": "a@b", "root": "/r"}},
-                    "projects": {"gone": {"source": str(home.root / "nowhere"), "node": "n1"}},
-                }
-            )
-        )
-        self.here = NodeHere(home)
-        self.executor = Executor(self.here.current, ledger, self.zygote)
-
-    def submit(self, **spec: object) -> str:
-        return submit(self.ledger, self.here.current().fleet, {"command": ["true"], "node": "n1", **spec})
 
 
 @pytest.fixture
-def rig(tmp_path: Path, ledger: Ledger, redis_process: RedisProcess) -> Iterator[Rig]:
-    made = Rig(Home(tmp_path), ledger, redis_process.url)
-    yield made
-    made.zygote.close()
+def rig(executor_rig: ExecutorRig) -> ExecutorRig:
+    return executor_rig
 
 
-def test_a_number_whose_claim_never_arrived_is_left_out(rig: Rig):
+def test_a_number_whose_claim_never_arrived_is_left_out(rig: ExecutorRig):
     run = rig.submit()
     token = Token(run, 1, "never-arrived")
     attempt = Attempt(rig.home.attempt(run, 1))
@@ -87,7 +51,7 @@ def test_a_number_whose_claim_never_arrived_is_left_out(rig: Rig):
     assert (verdict.said, verdict.result["attempt"], verdict.result["state"]) == ("final", 2, State.SUCCESS)
 
 
-def test_a_refused_claim_leaves_no_trace(rig: Rig):
+def test_a_refused_claim_leaves_no_trace(rig: ExecutorRig):
     run = rig.submit()
     rig.ledger.nodes.cordon("n1", "test")
     assert rig.executor.follow(run).said == "dropped"
@@ -95,12 +59,44 @@ def test_a_refused_claim_leaves_no_trace(rig: Rig):
     assert not list(live.attempts(rig.home))
 
 
-def test_an_id_that_would_leave_the_folder_is_nobodys_run(rig: Rig):
+@pytest.mark.parametrize("folder", ["runs", "live"])
+def test_a_node_that_cannot_even_begin_an_attempt_claims_nothing_and_leaves_the_run_to_the_sweep(
+    rig: ExecutorRig, folder: str
+):
+    run = rig.submit()
+    (rig.home.root / folder).write_text("a file where a folder belongs: refused as by a full disk")
+    verdict = rig.executor.follow(run)
+    assert verdict.said == "dropped"
+    assert "no room for an attempt" in verdict.cause
+    assert rig.ledger.runs.peek(run) == ("QUEUED", 0)
+    (rig.home.root / folder).unlink()
+    assert rig.executor.follow(run).result["state"] == State.SUCCESS
+
+
+def test_an_end_that_is_told_and_cannot_be_noted_for_want_of_room_is_told_again_later(rig: ExecutorRig):
+    run = rig.submit()
+    note = rig.home.attempt(run, 1) / "reported"
+    note.mkdir(parents=True)  # a folder where a file belongs: refused as by a full disk
+    assert rig.executor.follow(run).result["state"] == State.SUCCESS
+    assert [one.token.run for one in live.attempts(rig.home)] == [run]
+    note.rmdir()
+    minder = Minder(rig.home, rig.ledger, "n1")
+
+    def struck_off() -> bool:
+        entries = list(live.attempts(rig.home))
+        minder.run_once(entries)
+        minder.report_ended(entries)
+        return not list(live.attempts(rig.home))
+
+    eventually(struck_off, 20, "the agent tells it again and strikes it off")
+
+
+def test_an_id_that_would_leave_the_folder_is_nobodys_run(rig: ExecutorRig):
     assert rig.executor.follow("../../outside").said == "unknown"
     assert not (rig.home.root.parent / "outside").exists()
 
 
-def test_code_that_cannot_be_brought_is_tried_again_while_retries_are_left(rig: Rig):
+def test_code_that_cannot_be_brought_is_tried_again_while_retries_are_left(rig: ExecutorRig):
     from infra_tasks.dispatch import dispatch
 
     run = rig.submit(project="gone", retries=1, retry_backoff_s=0)
@@ -115,7 +111,7 @@ def test_code_that_cannot_be_brought_is_tried_again_while_retries_are_left(rig: 
     assert "nowhere" in ended.fields["cause"]
 
 
-def test_old_folders_go_and_those_of_living_runs_stay(rig: Rig):
+def test_old_folders_go_and_those_of_living_runs_stay(rig: ExecutorRig):
     done, bare, living = (Attempt(rig.home.attempt(uuid4().hex, 1)) for _ in range(3))
     for attempt in (done, bare, living):
         fd = attempt.take_lock()
@@ -155,7 +151,7 @@ def test_what_arrives_after_the_lease_was_given_up_is_kept_and_survivors_cordon_
     kit.close()
 
 
-def test_an_announced_end_is_presented_as_it_was_announced(rig: Rig):
+def test_an_announced_end_is_presented_as_it_was_announced(rig: ExecutorRig):
     from infra_tasks.report import told_state
 
     plain, cancelled = rig.submit(command=["false"]), rig.submit(command=["false"])
@@ -173,3 +169,15 @@ def test_an_announced_end_is_presented_as_it_was_announced(rig: Rig):
     os.close(fd)
     answer = report(rig.home, rig.ledger, token, other, actor="t", waited_for=False)
     assert (answer["state"], told_state(other, fields)) == (State.REVOKED, State.REVOKED)
+
+
+def test_a_spec_of_a_newer_version_is_not_carried_out_in_part_and_says_which_node_is_too_old(rig: ExecutorRig):
+    run = rig.submit(retries=3, retry_on=["exit_code"])
+    kit = rig.ledger.runs
+    text = kit.get(run).fields["spec"]
+    kit._redis.hset(kit._key("run", run), "spec", text[:-1] + ',"gpus":2}')
+    result = rig.executor.follow(run).result
+    assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "start_failed", 1)
+    assert "gpus means nothing to infra" in result["stderr_tail"]
+    assert "upgrade that node" in kit.get(run).fields["cause"]
+    assert not (rig.home.attempt(run, 1) / "started.json").exists()

@@ -175,9 +175,7 @@ def test_ten_thousand_live_runs_hold_nobody_up(kit: Kit, code: Code):
     assert len(code.wanted()) == 40
     kit.redis.config_resetstat()
     assert len(code.wanted()) == 40
-    stats = kit.redis.info("commandstats")["cmdstat_evalsha"]
-    assert stats["calls"] == MANY / RUNS_A_CALL
-    assert stats["usec_per_call"] < 50_000, stats
+    assert kit.redis.info("commandstats")["cmdstat_evalsha"]["calls"] == MANY / RUNS_A_CALL
 
 
 def test_runs_that_end_between_two_parts_of_the_question_hide_no_other(kit: Kit, monkeypatch: pytest.MonkeyPatch):

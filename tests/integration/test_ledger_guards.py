@@ -226,6 +226,55 @@ def a_claim_on_its_way_is_not_taken_for_a_lost_write(kit: Kit) -> None:
     assert kit.state(run) == "QUEUED"
 
 
+def one_of_a_name(kit: Kit) -> list[str]:
+    """Return a run that has the only place of its name, and one that waits for it."""
+    runs = [kit.submit(node=None, name="n", max_running=1, retries=1) for _ in range(2)]
+    kit.claimed(runs[0], "c1")
+    return runs
+
+
+def no_more_of_a_name_run_than_it_says(kit: Kit) -> None:
+    runs = one_of_a_name(kit)
+    assert kit.claim(runs[1], "c2", node="b").get("why") == "running"
+    kit.check()
+
+
+def who_ends_gives_the_place_to_the_next(kit: Kit) -> None:
+    runs = one_of_a_name(kit)
+    kit.claim(runs[1], "c2")
+    assert kit.field(runs[1], "in_line").startswith("name:n@")
+    kit.finish((runs[0], 1, "c1"), FAILED)
+    assert not kit.field(runs[1], "in_line"), "it waits for a retry, and has no place meanwhile"
+    kit.claimed(runs[1], "c2")
+    kit.check()
+
+
+def whose_lease_ended_gives_the_place_to_the_next(kit: Kit) -> None:
+    runs = one_of_a_name(kit)
+    kit.pass_time(121)
+    kit.sweep()
+    assert not kit.field(runs[1], "in_line")
+    kit.check()
+
+
+def who_is_cancelled_in_front_of_a_line_lets_the_next_through(kit: Kit) -> None:
+    runs = [kit.submit(node=None, name="n", max_running=1) for _ in range(2)]
+    kit.runs.cancel(runs[0])
+    assert not kit.field(runs[1], "in_line")
+    kit.check()
+
+
+def a_claim_shown_in_safe_mode_has_its_place(kit: Kit) -> None:
+    kit.renew("a")
+    runs = one_of_a_name(kit)
+    fields = kit.redis.hgetall(kit.key("run", runs[0]))
+    kit.finish((runs[0], 1, "c1"), LOST)
+    kit.another_server()
+    shown = {"run": runs[0], "attempt": 2, "claim": "c2", "ended": False, "fields": fields}
+    assert kit.claims.present("a", "uuid-a", [shown], done=True)["taken"] == [runs[0]]
+    kit.check()
+
+
 CHECKS = {check.__name__: check for check in (
     an_old_token_cannot_end_a_run, an_old_token_cannot_start,
     an_old_token_cannot_start_a_run_that_waits, an_old_token_is_not_renewed, slots_are_not_exceeded,
@@ -236,7 +285,9 @@ CHECKS = {check.__name__: check for check in (
     a_second_machine_of_the_same_name_gets_nothing, a_cancelled_attempt_is_not_run_again,
     a_lapsed_lease_of_a_cancelled_run_is_not_run_again, an_end_said_by_the_sweep_needs_a_lapsed_lease,
     a_dispatcher_that_was_given_up_cannot_end_or_fail_a_run, settling_a_run_that_goes_on_changes_nothing,
-    a_claim_on_its_way_is_not_taken_for_a_lost_write,
+    a_claim_on_its_way_is_not_taken_for_a_lost_write, no_more_of_a_name_run_than_it_says,
+    who_ends_gives_the_place_to_the_next, whose_lease_ended_gives_the_place_to_the_next,
+    who_is_cancelled_in_front_of_a_line_lets_the_next_through, a_claim_shown_in_safe_mode_has_its_place,
 )}  # fmt: skip
 
 # script, the guard as it stands there, what is put in its place, the check that must notice
@@ -279,6 +330,22 @@ MUTANTS = [
     ("claim", "if not has[label] then", "if false then", a_node_without_the_labels_gets_nothing),
     ("claim", "if r[4] ~= '' and r[4] ~= A.node then", "if false then", another_node_gets_nothing_of_a_pinned_run),
     ("claim", "if n[1] and n[1] ~= A.uuid then", "if false then", a_second_machine_of_the_same_name_gets_nothing),
+    ("claim", "  if is_full(gate) then", "  if false then", no_more_of_a_name_run_than_it_says),
+    ("claim", "take_slot(A.run, A.node)\n", "\n", no_more_of_a_name_run_than_it_says),
+    (
+        "finish",
+        "== 1 then let_all_through(what, now) end",
+        "== 1 then end",
+        who_ends_gives_the_place_to_the_next,
+    ),
+    ("sweep", "free_slot(id, r.claim_node, now)", "", whose_lease_ended_gives_the_place_to_the_next),
+    (
+        "cancel",
+        "== 1 then let_through(line, now) end",
+        "== 1 then end",
+        who_is_cancelled_in_front_of_a_line_lets_the_next_through,
+    ),
+    ("present", "  take_slot(a.run, A.node)", "", a_claim_shown_in_safe_mode_has_its_place),
     ("cancel", "if FINAL[state] then", "if false then", final_is_final),
     ("cancel", "if guarded(now) then", "if false then", nothing_is_ended_in_safe_mode),
     (

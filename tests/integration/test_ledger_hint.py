@@ -100,7 +100,7 @@ def test_kombu_reads_it_and_a_worker_makes_a_request_of_it(app: Celery, kit: Kit
             Queue(f"node.{node}"), accept=["json"], callbacks=[lambda _body, message: got.append(message)]
         ),
     ):
-        connection.drain_events(timeout=10)
+        connection.drain_events(timeout=120)
         (message,) = got
         request = Request(message, app=app, task=app.tasks[RUN_TASK], hostname="h", decoded=False)
         message.ack()

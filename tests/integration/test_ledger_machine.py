@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from ledger_kit import FAILED, LOST, UNSTARTED, WORKED, Kit
+from ledger_kit import FAILED, LOST, UNSTARTED, WORKED, Kit, with_lanes
 from redis_process import RedisProcess
 
 from infra_tasks.model.run import Reason, State
@@ -43,7 +43,11 @@ KINDS: dict[str, dict[str, Any]] = {
     "pinned project": {"node": "a", "project": "p", "retries": 1},
     "expiring": {"node": None, "expires_s": 20.0},
     "keyed": {"node": None, "idempotency_key": "k"},
+    "one of a name": {"node": None, "name": "n", "max_running": 1, "retries": 1},
+    "one of a name, pinned": {"node": "b", "name": "n", "max_running": 1},
 }
+MOST_RUNNING = {"project:p": 1, "name:n": 1}
+LANE_HINTS = 2
 OPTIONS: dict[str, dict[str, Any]] = {"now": {}, "later": {"delay_s": 3600.0}, "canvas": {"embed": {"callbacks": [{}]}}}
 ENDS = {"worked": WORKED, "failed": FAILED, "lost": LOST, "unstarted": UNSTARTED,
         "cancelled": {"outcome": "cancelled", "started_at": 1.0, "ended_at": 2.0}}  # fmt: skip
@@ -101,7 +105,7 @@ class Fleet(RuleBasedStateMachine):
 
     @initialize(kinds=st.lists(st.sampled_from(sorted(KINDS)), min_size=2, max_size=4))
     def begin(self, kinds: list[str]) -> None:
-        self.kit = Kit(self.server.url)
+        self.kit = Kit(self.server.url, text=with_lanes(LANE_HINTS))
         self.real, self.made, self.claims = 0.0, 0, 0
         self.submitted: dict[str, tuple[str, str]] = {}
         self.disk: list[Attempt] = []
@@ -242,7 +246,8 @@ class Fleet(RuleBasedStateMachine):
 
     def heartbeat_of(self, node: str) -> None:
         mine = [one for one in self.disk if one.node == node and not one.reported]
-        answer = self.kit.renew(node, tuple(one.token for one in mine))
+        limits = {"p": MOST_RUNNING["project:p"]} if node == "a" else {}
+        answer = self.kit.renew(node, tuple(one.token for one in mine), most_running=limits)
         for one in mine:
             wish = answer["attempts"].get(f"{one.token[0]}@{one.token[1]}") or {}
             if wish.get("fenced") and one.alive:
@@ -337,7 +342,10 @@ class Fleet(RuleBasedStateMachine):
             if one.final:
                 end = (one.state, one.result)
                 assert self.announced.setdefault(run, end) == end, f"{run}: announced {self.announced[run]}, now {end}"
+        self.kit.check_nobody_forgotten(MOST_RUNNING, LANE_HINTS)
         if not self.copied:
+            for gate, running in self.kit.members("running").items():
+                assert len(running) <= MOST_RUNNING.get(gate, len(running)), f"too many of {gate}: {running}"
             assert set(self.announced) <= {run for run, one in self.seen.items() if one.final}
         assert set(self.submitted) <= set(self.seen)
         alive = [one for one in self.disk if one.alive]
@@ -347,7 +355,7 @@ class Fleet(RuleBasedStateMachine):
             assert len([one for one in alive if one.node == node]) <= slots, f"too much on {node}: {alive}"
 
 
-@pytest.mark.timeout(1200 if LONG else 120)
+@pytest.mark.timeout(1200 if LONG else 600)
 def test_no_sequence_of_calls_gives_a_run_two_ends_or_two_lives(tmp_path: Path) -> None:
     Fleet.server = RedisProcess(tmp_path / "redis").start()
     Fleet.copies = tmp_path / "copy"

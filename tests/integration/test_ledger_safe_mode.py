@@ -93,6 +93,23 @@ def test_safe_mode_waits_no_longer_than_the_longest_lease_for_a_node_that_is_gon
     assert kit.renew("b")["present"], "it is heard as soon as it is back"
 
 
+def test_after_a_long_silence_a_node_the_copy_does_not_know_is_heard_before_anything_is_given_away(kit: Kit) -> None:
+    kit.renew("a")
+    present(kit)
+    run = kit.submit(node=None)
+    kit.redis.hincrbyfloat(kit.key("clock"), "seen", -86400.0)
+    kit.another_server()
+    kit.submit()  # a caller that comes first does not count as a node
+    present(kit)
+    assert kit.claim(run, "c1")["why"] == "safe"
+    assert kit.renew("new")["present"]
+    kit.pass_time(6)
+    assert kit.claim(run, "c1")["why"] == "safe"
+    present(kit, node="new")
+    assert kit.nodes.safe_mode() is None
+    kit.claimed(run, "c1")
+
+
 def test_a_forgotten_claim_is_taken_from_the_node_that_holds_it(server: RedisProcess, tmp_path: Path) -> None:
     kit = Kit(server.url)
     kit.renew("a")

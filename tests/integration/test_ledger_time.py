@@ -126,6 +126,42 @@ def test_a_retry_waits_for_its_backoff(kit: Kit) -> None:
     kit.check()
 
 
+def test_a_retry_does_not_wait_for_a_wall_clock_that_was_set_back(kit: Kit) -> None:
+    run = kit.submit(retries=1, retry_backoff_s=8)
+    kit.claimed(run)
+    assert kit.finish((run, 1, "c1"), FAILED)["said"] == "retry"
+    kit.redis.zincrby(kit.key("moments"), 3600, run)  # as it looks from an hour before
+    seen_ago(kit, -3600)
+    kit.sweep()
+    assert kit.state(run) == "RETRY"
+    kit.pass_time(9)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
+    kit.claimed(run, "c2")
+    assert kit.finish((run, 2, "c2"))["state"] == "SUCCESS"
+    assert kit.redis.zcard(kit.key("pauses")) == 0
+    kit.check()
+
+
+def test_who_waits_for_its_dispatch_does_not_wait_for_a_wall_clock_that_was_set_back(kit: Kit) -> None:
+    run = kit.submit(project="p", options={"at": time.time() + 3600})
+    assert kit.claims.dispatch("begin", run, "d", node="a", actor="d")["said"] == "refused"
+    kit.moment_comes(run)
+    kit.sweep()
+    kit.redis.hset(kit.key("run", run), "not_before", f"{time.time() + 3600}")  # as it looks from an hour before
+    assert kit.claims.dispatch("begin", run, "d", node="a", actor="d")["said"] == "ok"
+    kit.check()
+
+
+def test_a_sweeper_that_died_is_followed_also_when_the_wall_clock_was_set_back(kit: Kit) -> None:
+    kit.sweep("a")
+    kit.redis.pexpire(kit.key("sweeper"), 3_600_000)  # as its end looks from an hour before
+    assert kit.claims.sweep("b")["said"] == "other"
+    kit.pass_time(60)
+    assert kit.claims.sweep("b")["said"] == "ok"
+    assert kit.claims.sweep("a")["said"] == "other"
+
+
 @pytest.mark.parametrize("options", [{}, {"delay_s": 3600.0}])
 def test_a_run_expires_also_while_it_waits_for_its_moment(kit: Kit, options: dict[str, float]) -> None:
     run = kit.submit(expires_s=5, options=options)

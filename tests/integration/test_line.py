@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from ssh_server import SshServer, user
@@ -12,6 +14,7 @@ from waiting import eventually
 
 from infra_tasks.errors import HostKeyRefused, NodeUnreachable, ReleaseError
 from infra_tasks.model.ssh_address import SshAddress
+from infra_tasks.releases.remote import connecting
 from infra_tasks.releases.remote import line as line_module
 from infra_tasks.releases.remote import lines as lines_module
 from infra_tasks.releases.remote.launcher import write_launcher
@@ -181,6 +184,51 @@ def test_silence_has_an_end(lines, server, far, monkeypatch):
         assert not line.usable
 
 
+@pytest.mark.parametrize("step", ["greeting", "session", "exec", "hello"])
+def test_a_node_that_falls_silent_at_any_step_of_a_new_line_is_given_up(lines, server, far, monkeypatch, step):
+    connect = line_module.connect
+
+    def frozen_before(step_, do):
+        def begin(*given, **more):
+            if step == step_:
+                server.freeze()
+            return do(*given, **more)
+
+        return begin
+
+    def connected(*given):
+        connection = frozen_before("greeting", connect)(*given)
+        transport = connection.transport
+        open_session = frozen_before("session", transport.open_session)
+
+        def opened(**more):
+            channel = open_session(**more)
+            channel.exec_command = frozen_before("exec", channel.exec_command)
+            channel.sendall = frozen_before("hello", channel.sendall)
+            return channel
+
+        transport.open_session = opened
+        return connection
+
+    monkeypatch.setattr(line_module, "connect", connected)
+    for module in (line_module, connecting):
+        monkeypatch.setattr(module, "CONNECT_S", 2.0)
+    monkeypatch.setattr(line_module, "START_S", 2.0)
+    with ThreadPoolExecutor(1) as beside:
+        coming = beside.submit(lines.to(peer(server, far)).__enter__)
+        try:
+            eventually(coming.done, 60, "it is given up")
+        finally:
+            server.thaw()
+        assert isinstance(coming.exception(), NodeUnreachable)
+
+
+def test_a_line_does_not_wait_to_send_what_is_short(lines, server, far):
+    with lines.to(peer(server, far)) as line:
+        sock = line._connection.transport.sock
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_a_porter_ends_with_its_caller(lines, server, far):
     with lines.to(peer(server, far)):
         assert server.commands("releases.remote.porter")
@@ -237,5 +285,5 @@ def test_lines_are_safe_to_share_between_threads(lines, server, far):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
     assert said == ["n2"] * 20

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from network import Network, need_networks
@@ -55,7 +57,7 @@ def test_places_reach_each_other_and_this_machine_until_a_link_is_cut(network, e
     eventually(lambda: talks(network, inside=network.inside("n1")), 20, "n1 is back")
 
 
-@pytest.mark.parametrize("how", ["cut", "deafen"])
+@pytest.mark.parametrize("how", ["cut", "deafen", "mute"])
 def test_an_open_connection_falls_silent_and_goes_on_when_the_link_is_healed(network, echo, how):
     with socket.create_connection((network.host("n2"), 4747), 10) as talk:
         getattr(network, how)("n2")
@@ -66,6 +68,13 @@ def test_an_open_connection_falls_silent_and_goes_on_when_the_link_is_healed(net
         network.heal("n2")
         talk.settimeout(30)
         assert talk.recv(1) == b"a"
+
+
+def test_the_processes_of_a_place_are_those_inside_it(network, echo):
+    inside = network.pids("n2")
+    assert any(ECHO in Path(f"/proc/{pid}/cmdline").read_text() for pid in inside)
+    assert os.getpid() not in inside
+    assert network.pids("n1") == []
 
 
 def test_nothing_is_left_of_a_network_that_was_closed(network):

@@ -73,7 +73,7 @@ class Node:
         if self.watcher.poll() is None:
             self.watcher.terminate()
             try:
-                self.watcher.wait(30)
+                self.watcher.wait(180)
             except subprocess.TimeoutExpired:
                 self.watcher.kill()
                 self.watcher.wait()

@@ -167,7 +167,7 @@ def test_a_file_that_is_renamed_while_others_are_read_is_there_under_one_of_its_
         return answer
 
     def stale_after(self):
-        assert renamed.wait(60)
+        assert renamed.wait(180)
         return stale(self)
 
     monkeypatch.setattr(taking.Lister, "ask", ask_and_rename)

@@ -224,8 +224,8 @@ def test_of_two_builders_of_one_release_one_builds_and_the_other_waits(yard):
         work = yard.shelf / f"{yard.snapshot().digest}.work"
         eventually(lambda: waits_for(second.pid, work) or second.poll() is not None, said="the second waits")
         assert second.poll() is None
-        assert first.communicate("\n", timeout=60)[0] == "built\n"
-        assert second.communicate("\n", timeout=60)[0] == "found\n"
+        assert first.communicate("\n", timeout=180)[0] == "built\n"
+        assert second.communicate("\n", timeout=180)[0] == "found\n"
     finally:
         end(first)
         if second:
@@ -284,7 +284,7 @@ print("fine")
         racers.append(yard.python(code.replace("sys.argv[1]", repr(str(copy)))))
     try:
         for racer in racers:
-            out, err = racer.communicate(timeout=100)
+            out, err = racer.communicate(timeout=180)
             assert (out, err) == ("fine\n", "")
     finally:
         for racer in racers:
@@ -390,6 +390,69 @@ def test_prune_keeps_the_ones_used_last_and_whatever_is_held(yard):
     assert yard.ensure(made[3].digest).brought
 
 
+def killed_when_it_removes_the_tree(yard, digest):
+    """Prune in a process that dies when the tree has lost its name and is about to be deleted."""
+    dead = yard.python("""
+import os, signal, sys
+from infra_tasks import releases
+die = lambda: os.kill(os.getpid(), signal.SIGKILL)
+sys.modules["infra_tasks.releases.prune"].remove_tree = lambda _, tree: tree.exists() and die()
+releases.prune(yard.home, "p", keep=0)
+""")
+    dead.communicate(timeout=180)
+    assert dead.returncode == -signal.SIGKILL
+    assert beside(yard) == [f".removing-{digest}"]
+
+
+def test_a_prune_killed_half_way_leaves_nothing_that_counts_and_the_next_ones_end_right(yard, tmp_path):
+    release = yard.ensure()
+    releases.run_setup(release, "touch made")
+    for _ in range(2):
+        killed_when_it_removes_the_tree(yard, release.digest)
+        again = yard.ensure(release.digest)
+        assert tree(again.path) == tree(yard.code)
+        assert releases.run_setup(again, "touch made") == again
+        assert (again.path / "made").exists(), "a setup of the tree that is gone was taken for one of this"
+    assert releases.prune(yard.home, "p", keep=0) == [release.digest]
+    assert not list(yard.shelf.iterdir())
+
+
+def test_a_tree_somebody_deleted_by_hand_is_set_up_again(yard):
+    release = yard.ensure()
+    releases.run_setup(release, "touch made")
+    shutil.rmtree(release.path)
+    again = yard.ensure(release.digest)
+    releases.run_setup(again, "touch made")
+    assert (again.path / "made").exists()
+
+
+def test_an_old_manifest_stays_while_its_release_is_built_and_goes_when_nobody_comes(yard, monkeypatch):
+    digest = yard.snapshot().digest
+    manifest = yard.shelf / f"{digest}.json"
+
+    def grow_old():
+        for path in yard.shelf.glob(f"{digest}.*"):
+            os.utime(path, (1, 1))
+
+    bring = supply.LocalCarrier.bring
+
+    def pruned_meanwhile(self, entries, tree_):
+        grow_old()
+        releases.prune(yard.home, "p")
+        assert manifest.exists()
+        return bring(self, entries, tree_)
+
+    monkeypatch.setattr(supply.LocalCarrier, "bring", pruned_meanwhile)
+    assert yard.ensure(digest).brought
+    assert releases.prune(yard.home, "p", keep=0) == [digest]
+    assert yard.snapshot().digest == digest
+    releases.prune(yard.home, "p")
+    assert manifest.exists()
+    grow_old()
+    releases.prune(yard.home, "p")
+    assert not list(yard.shelf.iterdir())
+
+
 def test_many_files_are_verified_in_about_the_time_of_a_walk(tmp_path):
     yard = Yard(tmp_path)
     for number in range(4_000):
@@ -411,7 +474,7 @@ def test_many_files_are_verified_in_about_the_time_of_a_walk(tmp_path):
 
     ratios = [seconds(lambda: releases.verify(release)) / seconds(lambda: walk(release.path)) for _ in range(9)]
     # 1.5 is the figure of the benchmark on a quiet machine; what reads the files again costs ten times as much.
-    assert min(ratios) < 2.5
+    assert min(ratios) < 5
 
 
 def test_a_tree_somebody_still_writes_to_is_removed_all_the_same(yard):

@@ -14,6 +14,7 @@ from infra_tasks.errors import ReleaseDamaged, ReleaseError, SourceChanging
 from infra_tasks.releases import building, known
 from infra_tasks.releases.layout import Shelf
 from infra_tasks.releases.supply import LocalCarrier
+from infra_tasks.releases.walk import row
 
 
 @pytest.fixture
@@ -72,10 +73,10 @@ def test_what_is_missing_is_brought_while_the_rest_is_linked(yard, linking):
 
     def first():
         brings.set()
-        assert links.wait(60)
+        assert links.wait(180)
 
     def meanwhile():
-        assert brings.wait(60)
+        assert brings.wait(180)
         links.set()
 
     linking(meanwhile)
@@ -96,7 +97,7 @@ def test_an_error_on_the_way_is_told_as_it_is_and_nothing_is_left(yard, linking)
         told.set()
         raise error
 
-    linking(lambda: told.wait(60))
+    linking(lambda: told.wait(180))
     with pytest.raises(SourceChanging) as raised:
         ensure(yard, Porter(yard, first))
     assert raised.value is error
@@ -113,7 +114,7 @@ def test_a_link_that_fails_waits_for_who_brings_before_the_tree_is_removed(yard,
         raise OSError(errno.ENOSPC, "No space left on device")
 
     linking(fail)
-    porter = Porter(yard, lambda: failed.wait(60))
+    porter = Porter(yard, lambda: failed.wait(180))
     with pytest.raises(ReleaseError, match="No space left"):
         ensure(yard, porter)
     assert (porter.asked, porter.ended) == ([["a"]], 1)
@@ -203,3 +204,17 @@ def test_what_somebody_else_noted_of_inodes_meanwhile_is_not_lost(yard):
     known.note(shelf, {2: (2, 2, 2, "two")}, loaded=other)
     known.note(shelf, {3: (3, 3, 3, "three")}, loaded=mine)
     assert set(known.load(shelf)) == {1, 2, 3}
+
+
+def test_a_file_that_changes_right_after_it_was_checked_on_the_way_gets_the_release_no_name(yard):
+    class Unpacks(Porter):
+        def bring(self, entries, tree):
+            super().bring(entries, tree)
+            rows = {entry.path: row(tree, entry.path) for entry in entries}
+            known.tick_over(tree.parent, max(one.ctime_ns for one in rows.values()))
+            spoil(tree / "sub/b", "TWO")
+            return rows
+
+    with pytest.raises(ReleaseDamaged, match="'sub/b' was changed while the release was built"):
+        ensure(yard, Unpacks(yard))
+    assert not list(yard.shelf.glob("[.0-9a-f]*/"))

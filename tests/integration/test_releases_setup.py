@@ -120,7 +120,7 @@ print(place.cwd.name, sorted(os.listdir(place.cwd)), flush=True)
     try:
         eventually(lambda: tally.read_text() == "\n", said="one of them set up")
         go.touch()
-        said = {racer.communicate(timeout=60)[0] for racer in racers}
+        said = {racer.communicate(timeout=180)[0] for racer in racers}
         assert said == {f"{release.digest} ['a', 'made', 'sub']\n"}
         assert tally.read_text() == "\n"
     finally:

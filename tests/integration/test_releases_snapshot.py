@@ -64,6 +64,30 @@ def test_without_git_the_same_rules_hold(yard):
 
 
 @pytest.mark.parametrize("with_git", [True, False])
+@pytest.mark.parametrize("name", [".infraignore", ".gitignore"])
+def test_rules_saved_by_a_windows_editor_mean_the_same(yard, name, with_git):
+    yard.put(name, "\ufeff*.secret\r\n\r\n# why\r\ntwo\u2028*.log\r\n*.tmp".encode())
+    for path in ("x.secret", "x.log", "x.tmp"):
+        yard.put(path, "")
+    if with_git:
+        yard.git("init", "-q")
+    assert paths(yard) == [name, "a", "sub/b", "x.log"]
+    assert left_out(yard)["x.tmp"] == f"{name}:5: *.tmp"
+
+
+def test_a_rule_that_is_none_is_refused_with_its_line(yard):
+    yard.put(".infraignore", "*.log\n\n!\n")
+    with pytest.raises(SourceUnreadable, match=r"\.infraignore:3: "):
+        yard.snapshot()
+
+
+def test_rules_that_are_no_utf8_are_refused_instead_of_doing_nothing(yard):
+    yard.put(".infraignore", "*.secret\n".encode("utf-16"))
+    with pytest.raises(SourceUnreadable, match="save it as UTF-8"):
+        yard.snapshot()
+
+
+@pytest.mark.parametrize("with_git", [True, False])
 def test_infraignore_and_exclude_narrow_further_and_are_named_as_reasons(tmp_path, with_git):
     yard = Yard(tmp_path, exclude=("secret*",))
     yard.write(a="", data__big="", secret_key="")
@@ -312,7 +336,7 @@ def test_what_cannot_be_read_is_named(yard, what, with_git):
     (yard.code / what).chmod(0)
     try:
         done = yard.python(f"{drop}yard.snapshot()")
-        said = done.communicate(timeout=60)[1]
+        said = done.communicate(timeout=180)[1]
     finally:
         (yard.code / what).chmod(0o755)
     assert "SourceUnreadable" in said

@@ -104,7 +104,7 @@ def test_a_held_fd_is_held_until_the_shim_ends_and_the_command_never_sees_it(rig
         with pytest.raises(BlockingIOError):
             os.read(read_end, 1)
         os.kill(shim.pid, signal.SIGKILL)
-        assert shim.wait(20)
+        assert shim.wait(180)
         assert os.read(read_end, 1) == b""
         end(command)
     os.close(read_end)
@@ -116,7 +116,7 @@ def test_the_lock_is_held_while_the_shim_lives_and_free_when_it_ended(rig):
     assert attempt.is_locked()
     assert attempt.take_lock() is None
     os.kill(command, signal.SIGKILL)
-    assert shim.wait(20)
+    assert shim.wait(180)
     assert not attempt.is_locked()
     assert attempt.exit_record()["signal"] == signal.SIGKILL
 
@@ -125,7 +125,7 @@ def test_the_lock_is_free_when_a_killed_shim_is_seen_to_have_ended(rig):
     for _ in range(20):
         attempt, shim = rig.start(SLEEP)
         os.kill(shim.pid, signal.SIGKILL)
-        assert shim.wait(20)
+        assert shim.wait(180)
         assert not attempt.is_locked()
 
 
@@ -206,7 +206,7 @@ def test_grace_lets_a_command_end_itself_and_kill_takes_it_away(rig):
 def test_the_limit_counts_from_the_start_and_grace_ends_in_sigkill(rig):
     _, record = rig.run(rig.program("deaf(); last()"), timeout_s=1, grace_s=0.5)
     assert (record["outcome"], record["signal"]) == ("timeout", signal.SIGKILL)
-    assert 1.5 <= record["duration_s"] < 10
+    assert 1.5 <= record["duration_s"] < 100
 
 
 def test_an_extended_limit_holds_instead_of_the_old_one(rig):
@@ -246,7 +246,7 @@ def test_damaged_orders_change_nothing(rig):
 def test_a_buried_attempt_never_starts(rig, tmp_path):
     attempt = rig.attempt(["touch", str(tmp_path / "effect")])
     attempt.bury("the node was rebooted")
-    assert rig.launch(attempt).wait(20)
+    assert rig.launch(attempt).wait(180)
     assert not (tmp_path / "effect").exists()
     assert attempt.exit_record() is None
     assert attempt.started() is None
@@ -254,7 +254,7 @@ def test_a_buried_attempt_never_starts(rig, tmp_path):
 
 def test_a_second_shim_of_an_attempt_leaves_without_a_trace(rig, tmp_path):
     attempt, record = rig.run(["sh", "-c", f"echo once >> {tmp_path}/effect"])
-    assert rig.launch(attempt).wait(20)
+    assert rig.launch(attempt).wait(180)
     assert (tmp_path / "effect").read_text() == "once\n"
     assert attempt.exit_record() == record
 
@@ -272,7 +272,7 @@ def test_a_shim_without_a_record_starts_nothing_and_says_why(rig):
     lock = attempt.take_lock()
     with rig.zygote.launch(attempt, lock) as shim:
         os.close(lock)
-        assert shim.wait(20)
+        assert shim.wait(180)
     assert "record.json is missing" in (attempt.folder / "shim.log").read_text()
     assert attempt.exit_record() is None
 
@@ -333,7 +333,7 @@ def once(name):
     attempt.write_record({**Attempt(Path(sys.argv[1])).record(), "run": name})
     with zygote.launch(attempt, lock) as shim:
         os.close(lock)
-        assert shim.wait(20)
+        assert shim.wait(180)
     return zygote.pid
 before = once("parent")
 if not os.fork():
@@ -348,12 +348,12 @@ zygote.close()
 
 def test_every_process_has_its_own_zygote_after_a_fork(rig):
     attempt = rig.attempt(["true"])
-    subprocess.run([sys.executable, "-c", FORKS, str(attempt.folder)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FORKS, str(attempt.folder)], check=True, timeout=180)
     for name in ("parent", "child", "again"):
         assert Attempt(attempt.folder / name).exit_record()["exit_code"] == 0
 
 
 def test_a_zygote_ends_with_its_parent(rig):
     program = "import sys; from infra_tasks.runner.launch import Zygote; z = Zygote(); z.warm(); print(z.pid)"
-    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=60).stdout
+    said = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, timeout=180).stdout
     eventually(lambda: not is_alive(int(said)), 20, "the zygote is gone")

@@ -108,6 +108,13 @@ def test_a_run_that_asks_for_a_private_copy_has_it_on_any_node(two: Two):
     assert result["stdout_tail"].split()[1].endswith(f"{run}/1/private")
 
 
+@pytest.mark.parametrize(("of_project", "of_spec", "is_private"), [(False, True, True), (True, False, False)])
+def test_a_spec_may_ask_for_a_private_copy_or_for_none(two: Two, of_project, of_spec, is_private):
+    run = two.queued(rules(private=of_project), private=of_spec)
+    result = two.follow(two.fleet("n2"), run)
+    assert result["stdout_tail"].split()[1].endswith("/private") is is_private
+
+
 def test_the_rules_are_those_of_the_dispatch_whatever_the_node_thinks_by_now(two: Two):
     run = two.queued(rules())
     result = two.follow(two.fleet("n2", setup="echo other > made.txt"), run)
@@ -138,7 +145,7 @@ def test_a_setup_that_fails_elsewhere_is_a_start_that_failed_with_its_output(two
 
 
 def test_a_folder_of_the_same_name_on_another_node_is_not_taken_for_the_source(two: Two):
-    run = two.queued(rules())
+    run = two.queued(rules(), retry_on=["exit_code"])  # not to wait for the node that has the code
     release = two.homes["n2"].projects / "p" / "releases" / two.bring("n2")
     for path in (release, release / "code.txt"):
         path.chmod(0o755)

@@ -59,7 +59,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -188,10 +188,32 @@ def test_a_machine_without_sshd_and_apt_is_told_what_to_install(bare):
     assert not Path(f"{bare.log}.policy").exists()
 
 
-def test_only_linux_needs_a_command_for_network_namespaces(bare):
-    answer = bare.run(f"{bare.prepare} need_ip")
+@pytest.mark.parametrize(("need", "apt"), [("need_ip", "iproute2"), ("need_compiler", "gcc libc6-dev")])
+def test_only_linux_needs_a_command_for_network_namespaces_and_for_turned_clocks(bare, need, apt):
+    answer = bare.run(f"{bare.prepare} {need}")
     assert answer.returncode == 1
-    assert "apt install iproute2" in answer.stderr
+    assert f"apt install {apt}" in answer.stderr
     (bare.bin / "uname").unlink()
     bare.has("uname", "echo Darwin")
-    assert bare.run(f"{bare.prepare} need_ip").returncode == 0
+    assert bare.run(f"{bare.prepare} {need}").returncode == 0
+
+
+def test_a_browser_for_tests_comes_from_apt(bare):
+    bare.has_apt(then=f"{{ touch {bare.bin}/chromium; chmod +x {bare.bin}/chromium; }}")
+    assert bare.run("need_chromium").returncode == 0
+    assert bare.did == ["apt-get update -qq", "apt-get install -qq -y --no-install-recommends chromium"]
+
+
+@pytest.mark.parametrize("name", ["chromium", "chromium-browser", "google-chrome"])
+def test_a_browser_that_is_there_is_enough(bare, name):
+    bare.has(name, "true")
+    assert bare.run("need_chromium").returncode == 0
+    assert bare.did == []
+
+
+def test_a_machine_without_a_browser_and_apt_is_told_what_to_install(bare):
+    (bare.bin / "apt-get").unlink()
+    answer = bare.run("need_chromium")
+    assert answer.returncode == 1
+    assert "apt install chromium" in answer.stderr
+    assert "macOS: Google Chrome" in answer.stderr

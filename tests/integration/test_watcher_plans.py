@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,13 +13,13 @@ import pytest
 from infra_tasks.errors import BadFleet
 from infra_tasks.settings import Home
 from workers.plan_source import PlanSource
+from workers.roles import RolePlan
+from workers.watcher import Watcher
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from workers.roles import RolePlan
-
-ROLES = ["redis", "agent", "control", "worker", "beat", "flower"]
+ROLES = ["redis", "agent", "worker", "control", "beat", "flower"]
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_node_with_its_own_redis_has_all_roles_in_order_and_knows_its_name(hom
     write(home)
     plans = PlanSource(home)()
     assert [plan.name for plan in plans] == ROLES
-    assert dict(plans[3].env)["INFRA_NODE"] == "mac-1"
+    assert dict(plans[2].env)["INFRA_NODE"] == "mac-1"
 
 
 def test_a_redis_somewhere_else_is_no_role_and_its_password_is_in_no_plan(home: Home):
@@ -100,3 +101,17 @@ def test_a_folder_that_is_no_node_of_the_fleet_is_refused_unless_it_says_which_i
     home.node_json.write_text(json.dumps({"name": "far", "uuid": "1"}))
     os.utime(home.nodes_json)
     assert dict(PlanSource(home)()[0].env)["INFRA_NODE"] == "far"
+
+
+def test_what_is_wrong_with_several_roles_is_told_once_of_each(home: Home, caplog: pytest.LogCaptureFixture):
+    plans = tuple(RolePlan(name=name, argv=("true",)) for name in ("first", "second"))
+    watcher = Watcher(home, lambda: plans)
+    for role in watcher.roles:
+        role.process.let_go()
+        role.files.lock.unlink(missing_ok=True)
+        role.files.lock.mkdir()
+    with caplog.at_level(logging.ERROR, "watcher"):
+        for turn in range(4):
+            watcher.run_once(time.monotonic() + turn)
+    watcher.close()
+    assert [record.getMessage().partition(" could not")[0] for record in caplog.records] == ["first", "second"]

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from infra_tasks.cli import printing
-from infra_tasks.cli.path_text import path_text, utf8_text
+from infra_tasks.cli.path_text import harmless, path_text, utf8_text
 from infra_tasks.cli.sync_progress import Notes, words
 from infra_tasks.cli.wrapping import wrapped
-from infra_tasks.releases.remote.push import Progress
+from infra_tasks.releases.remote.tally import Progress
 
 
 def test_text_is_broken_between_words():
@@ -23,6 +23,22 @@ def test_text_is_broken_between_words():
 
 def test_a_word_that_is_too_wide_is_broken_itself():
     assert wrapped("a sha256abcdef b", 5) == ["a", "sha25", "6abcd", "ef b"]
+
+
+def narrow_table(capsys, monkeypatch, columns):
+    monkeypatch.setattr(printing, "width", lambda: columns)
+    rows = [("mac-2", "0.1.0", "12 GiB free", "all is well here")]
+    printing.print_table(("NODE", "VERSION", "DISK", "HOW"), rows, flexible=3, wrap=True, spare=("VERSION", "DISK"))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_what_a_narrow_terminal_has_no_room_for_is_left_out_least_needed_first(capsys, monkeypatch):
+    assert narrow_table(capsys, monkeypatch, 45)[1] == "mac-2  0.1.0    12 GiB free  all is well here"
+    assert narrow_table(capsys, monkeypatch, 44) == [
+        "NODE   DISK         HOW",
+        "mac-2  12 GiB free  all is well here",
+    ]
+    assert narrow_table(capsys, monkeypatch, 30) == ["NODE   HOW", "mac-2  all is well here"]
 
 
 @given(st.text(), st.integers(2, 40))
@@ -77,6 +93,14 @@ def test_any_name_can_be_printed(name):
     assert shown.isprintable()
     shown.encode()
     utf8_text(os.fsdecode(name)).encode()
+
+
+@given(st.text())
+def test_nothing_of_any_text_is_obeyed_by_a_terminal(text):
+    shown = harmless(text)
+    assert shown.replace("\n", "").isprintable()
+    assert shown.count("\n") == text.count("\n")
+    shown.encode()
 
 
 def test_progress_is_told_in_files_bytes_rate_and_time_left():

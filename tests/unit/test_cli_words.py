@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra_tasks.cli import exit_codes, params, printing, run_view, spans
+from infra_tasks.cli import exit_codes, params, printing, run_view, sizes, spans
 from infra_tasks.cli.manner import Manner
 from infra_tasks.cli.nodes_file import default_name
 from infra_tasks.ledger.nodes import NodeSeen
@@ -85,21 +85,24 @@ def run_of(state="STARTED", **fields):
 
 
 def seen(name, silent_s):
-    return NodeSeen(name, {}, 0, silent_s)
+    return NodeSeen(name, {"seen_at": "1000.0"}, 0, silent_s)
 
 
 def test_a_started_pinned_run_of_a_silent_node_is_shown_unreachable():
     silent = run_view.silent_nodes([seen("n1", 999), seen("n2", 1)])
-    assert silent == {"n1"}
+    assert silent == {"n1": 1000.0}
     assert run_view.shown_state(run_of(node="n1", claim_node="n1"), silent) == "UNREACHABLE"
     assert run_view.shown_state(run_of(node="n2", claim_node="n2"), silent) == "STARTED"
     assert run_view.shown_state(run_of(node="", claim_node="n1"), silent) == "STARTED", "a pool run has a lease instead"
     assert run_view.shown_state(run_of("SUCCESS", node="n1", claim_node="n1"), silent) == "SUCCESS"
+    assert run_view.as_json(run_of(node="n1", claim_node="n1"), silent)["unreachable_since"] == 1000.0
+    assert run_view.as_json(run_of(node="n2", claim_node="n2"), silent)["unreachable_since"] is None
+    assert run_view.row(run_of(node="n1", claim_node="n1"), silent, 1300.0)[2] == "n1 (silent 5m)"
 
 
 def test_a_run_that_goes_on_has_every_key_of_a_result():
     events = [Event(5.0, "QUEUED", "STARTED", "worker", "claimed", "1:c")]
-    said = run_view.as_json(run_of(claim_node="n1", attempt="1", submitted_at="4.0"), set(), events)
+    said = run_view.as_json(run_of(claim_node="n1", attempt="1", submitted_at="4.0"), {}, events)
     assert set(RESULT_KEYS) <= set(said)
     assert (said["id"], said["state"], said["node"], said["attempt"]) == (UUID, "STARTED", "n1", 1)
     assert (said["submitted_at"], said["started_at"], said["exit_code"]) == (4.0, 5.0, None)
@@ -110,7 +113,7 @@ def test_a_run_that_goes_on_has_every_key_of_a_result():
 
 def test_a_final_run_says_what_its_result_says():
     result = result_of({"id": UUID, "node": "n1", "attempt": 2}, State.FAILURE, Reason.EXIT_CODE, {"exit_code": 3})
-    said = run_view.as_json(run_of("FAILURE", result=json.dumps(result), attempt="2"), set())
+    said = run_view.as_json(run_of("FAILURE", result=json.dumps(result), attempt="2"), {})
     assert {key: said[key] for key in RESULT_KEYS} == result
     assert "events" not in said
 
@@ -178,3 +181,24 @@ def test_sizes_are_for_people():
         "9.0 MiB",
         "3.0 GiB",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        ("1048576", 1 << 20),
+        ("512M", 512 << 20),
+        ("2G", 2 << 30),
+        ("1.5GiB", 3 << 29),
+        ("64 kb", 64 << 10),
+        ("1t", 1 << 40),
+    ],
+)
+def test_sizes_are_read_as_people_write_them(text, size):
+    assert sizes.size_bytes(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "G", "2X", "-1M", "0", "1e9", "2 G B", "1.2.3M", "9" * 400])
+def test_what_is_no_size_is_refused_with_what_was_found(text):
+    with pytest.raises(ValueError, match="found"):
+        sizes.size_bytes(text)

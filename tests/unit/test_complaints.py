@@ -47,7 +47,7 @@ class Outer(BaseModel):
 def said_about(value: object, model: type[BaseModel] = Outer) -> list[str]:
     with pytest.raises(ValidationError) as caught:
         model.model_validate(value)
-    return complaints(caught.value, model)
+    return [each.said for each in complaints(caught.value, model)]
 
 
 @pytest.mark.parametrize(
@@ -84,6 +84,12 @@ def test_a_path_is_written_as_people_write_it():
     assert path_text(("a b", "", "c.d")) == '["a b"][""]["c.d"]'
 
 
+def test_letters_of_all_languages_stay_readable_and_what_cannot_be_printed_is_escaped():
+    assert found("größe 漢字 😀") == '"größe 漢字 😀"'
+    assert found('a"\x1b[31m\n\u202e\ud800') == '"a\\"\\u001b[31m\\n\\u202e\\ud800"'
+    assert path_text(("nodes", "größe", "slots")) == 'nodes["größe"].slots'
+
+
 def test_a_login_in_a_url_is_never_shown():
     assert found("redis://me:secret@h:1/0") == '"redis://***@h:1/0"'
     assert "secret" not in found("redis:/me:secret@h")
@@ -105,7 +111,7 @@ def test_whatever_is_wrong_is_said_in_short_printable_lines(value):
     try:
         Outer.model_validate(value)
     except ValidationError as error:
-        said = complaints(error, Outer)
+        said = [each.said for each in complaints(error, Outer)]
     assert said
     for line in said:
         line.encode("utf-8")

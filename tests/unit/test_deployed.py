@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from infra_tasks.deploy import Deployed
+from infra_tasks.model.weight import Weight, heavy_words
 from infra_tasks.releases import Brought
 
 
@@ -16,12 +17,8 @@ def test_files_bytes_and_seconds_are_told():
 
 
 def test_a_person_is_warned_of_more_than_ten_thousand_files_or_a_gigabyte_and_told_what_to_do():
-    assert brought(10_000, 1_000_000_000).warning("trainer") == ""
-    assert "10,001 files" in brought(10_001, 5).warning("trainer")
-    said = brought(1, 1_000_000_001).warning("trainer")
-    assert "953.7 MiB" in said
+    assert heavy_words(Weight(10_000, 1_000_000_000), "trainer", "mac-2") == ""
+    assert "10,001 files" in heavy_words(Weight(10_001, 5), "trainer", "mac-2")
+    said = heavy_words(Weight(1, 1_000_000_001), "trainer", "mac-2")
+    assert "953.7 MiB of trainer go to mac-2" in said
     assert "infra sync trainer --dry-run" in said
-
-
-def test_what_a_node_held_already_is_no_reason_to_warn():
-    assert Deployed("mac-2", "d" * 64, "held").warning("trainer") == ""

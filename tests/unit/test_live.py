@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +15,7 @@ from infra_tasks.live import Token
 from infra_tasks.runner.attempt import ROOM_BYTES, Attempt, write_json_once, write_over
 from infra_tasks.settings import Home
 
+ROOT = Path(__file__).parents[2]
 TOKEN = Token("run-1", 1, "0123456789abcdef")
 
 
@@ -49,6 +53,26 @@ def test_a_second_claim_of_the_same_attempt_replaces_the_first(home, attempt):
 def test_an_attempt_without_a_folder_can_be_noted(home):
     live.enter(home, TOKEN)
     assert [one.token for one in live.attempts(home)] == [TOKEN]
+
+
+FULL = """
+import os, resource, sys
+from pathlib import Path
+from infra_tasks import live
+from infra_tasks.live import Token
+from infra_tasks.settings import Home
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    live.enter(Home(Path(sys.argv[1])), Token("run-1", 1, "0123456789abcdef"))
+except OSError:
+    sys.exit(7)
+"""
+
+
+def test_an_entry_there_is_no_room_for_leaves_nothing_behind(home):
+    done = subprocess.run([sys.executable, "-c", FULL, home.root], check=False, cwd=ROOT)
+    assert done.returncode == 7
+    assert not list(home.live.iterdir())
 
 
 def test_an_attempt_that_was_not_given_leaves_no_trace(home, attempt):

@@ -43,3 +43,9 @@ def test_only_another_limit_is_told():
 def test_an_attempt_the_ledger_is_unsure_of_is_left_alone():
     assert orders_for({"unsure": True}, RECORD, 0) == {}
     assert orders_for({}, RECORD, 0) == {}
+
+
+def test_a_drain_that_has_reached_its_deadline_leaves_grace_and_a_cancel_comes_first():
+    assert orders_for({"down": True}, RECORD, 0) == {"stop": "down"}
+    assert orders_for({"down": True, "cancel": "asked"}, RECORD, 0) == {"stop": "cancel", "kill": False}
+    assert orders_for({"down": False}, RECORD, 0) == {}

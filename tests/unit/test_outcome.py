@@ -38,6 +38,17 @@ def test_each_outcome_has_its_state_and_reason(record: dict[str, Any], state: st
     assert (end.to, end.reason, end.retry_in_s, end.lost) == (state, reason, None, None)
 
 
+@pytest.mark.parametrize("ended", [{"signal": 9}, {"exit_code": 137}])
+def test_a_kill_beside_the_kernels_out_of_memory_killer_says_perhaps(ended: dict[str, int]) -> None:
+    outcome = "signaled" if "signal" in ended else "exited"
+    end = ending(exit_record(outcome, **ended, kills_by_kernel=1), RunSpec(command="x"), NEW)
+    assert "out-of-memory killer struck on this node: perhaps" in end.cause
+    assert end.reason == ("signal" if "signal" in ended else "exit_code"), "perhaps is not sure enough for a reason"
+    quiet = ending(exit_record(outcome, **ended, kills_by_kernel=0), RunSpec(command="x"), NEW)
+    other = ending(exit_record("signaled", signal=11, kills_by_kernel=1), RunSpec(command="x"), NEW)
+    assert "killer" not in quiet.cause + other.cause
+
+
 @pytest.mark.parametrize("used", [0, 1, 2])
 def test_a_failure_is_retried_while_retries_are_left(used: int) -> None:
     spec = RunSpec(command="x", retries=2, retry_backoff_s=4)
@@ -58,6 +69,14 @@ def test_a_lost_attempt_is_run_again_without_a_retry_until_it_is_poison(outcome:
     assert [(end.lost, end.reason) for end in again] == [
         ("lost", Reason.NODE_LOST), ("lost", Reason.NODE_LOST), (None, Reason.POISONED)
     ]  # fmt: skip
+
+
+def test_a_run_whose_code_a_silent_node_has_waits_for_it_without_a_retry_but_not_for_ever() -> None:
+    spec, away = RunSpec(command="x"), exit_record("sync_failed", started_at=None, error="gone", holder_away=True)
+    again = [ending(away, spec, {**NEW, "unstarted": unstarted}) for unstarted in range(10)]
+    assert [end.lost for end in again] == ["unstarted"] * 9 + [None]
+    assert {end.reason for end in again} == {Reason.SYNC_FAILED}
+    assert ending(away, RunSpec.of({"command": "x", "retry_on": ["exit_code"]}), NEW).lost is None
 
 
 def test_an_attempt_that_never_started_has_more_patience_and_needs_no_permission() -> None:

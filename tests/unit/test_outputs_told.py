@@ -70,14 +70,14 @@ def test_a_person_reads_what_is_missing_left_out_or_wrong_on_one_line_each():
 
 def test_outputs_that_came_after_the_end_of_the_run_are_shown_as_brought(tmp_path):
     home, late = Home(tmp_path), outputs(FILE, brought=False, error="too late")
-    assert outputs_view.as_of_now(home, "r1", 2, late) == late
+    assert shelf.as_of_now(home, "r1", 2, late) == late
     (tmp_path / "runs" / "r1" / "2" / "outputs").mkdir(parents=True)
     shelf.place(home, "r1", tmp_path / "runs" / "r1" / "2" / "outputs", listed(FILE, attempt=2))
-    assert outputs_view.as_of_now(home, "r1", 3, late) == late
-    now = outputs_view.as_of_now(home, "r1", 2, late)
+    assert shelf.as_of_now(home, "r1", 3, late) == late
+    now = shelf.as_of_now(home, "r1", 2, late)
     assert now is not None
     assert (now["brought"], now["folder"], now["error"]) == (True, str(tmp_path / "runs" / "r1" / "outputs"), None)
-    assert outputs_view.as_of_now(home, "r1", 2, None) is None
+    assert shelf.as_of_now(home, "r1", 2, None) is None
 
 
 def test_names_that_are_no_text_can_be_printed_as_json(capsys):

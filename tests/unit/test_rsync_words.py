@@ -17,6 +17,7 @@ from infra_tasks.errors import (
 from infra_tasks.model.ssh_address import SshAddress
 from infra_tasks.releases.remote import rsync
 from infra_tasks.releases.remote.peer import Peer
+from infra_tasks.releases.remote.tally import Progress, Tally
 
 PEER = Peer("n2", SshAddress("ann", "mac-2", 2222), "/srv/infra")
 CONFIG = Path("/tmp/infra-1-x/config")
@@ -56,6 +57,8 @@ def test_no_name_is_a_comment_an_option_or_empty_to_rsync():
         (255, "Host key verification failed.", HostKeyRefused, "infra key accept n2"),
         (11, 'rsync: write failed on "x": No space left on device (28)', ReleaseError, "disk is full"),
         (11, "rsync: mkstemp failed: Read-only file system (30)", ReleaseError, "must be writable"),
+        (23, 'rsync: mkstemp "/n/.l.x" failed: File name too long (36)', ReleaseError, "shorten it"),
+        (23, 'rsync: send_files failed to open "/s/k": Too many open files (24)', ReleaseError, "ulimit -n"),
         (127, "sh: 1: rsync: not found", ReleaseError, "has no rsync"),
         (12, "zsh:1: command not found: rsync", ReleaseError, "has no rsync"),
         (23, 'rsync: send_files failed to open "/s/k": Permission denied (13)', SourceUnreadable, ".infraignore"),
@@ -84,3 +87,12 @@ def test_of_a_long_complaint_beginning_and_end_are_told_without_its_frame():
 def test_a_large_transfer_may_take_longer():
     assert rsync.deadline_s(0) == rsync.AT_LEAST_S
     assert rsync.deadline_s(2**31) > 8 * rsync.AT_LEAST_S
+
+
+def test_progress_counts_a_file_when_it_is_there_not_when_it_begins():
+    told: list[Progress] = []
+    tally = Tally({"small": 1, "large": 2_000}, told.append)
+    for path in ("large", "small"):
+        tally(path)
+    tally.all_are_there()
+    assert [(one.files, one.size_bytes) for one in told] == [(0, 0), (1, 2_000), (2, 2_001)]

@@ -17,7 +17,7 @@ def test_head_and_tail_are_kept_whatever_the_pieces(tmp_path, piece):
     segments = Segments(str(tmp_path), "stdout", 300)
     for start in range(0, 9_950, piece):
         segments.write(DATA[start : min(start + piece, 9_950)])
-        assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 300
+        assert sum(path.stat().st_size for path in tmp_path.glob("stdout.*")) <= 300
     segments.close()
     head = output.read(tmp_path, "stdout", 0, 1000)
     assert head == (DATA[:100], 0, 100)

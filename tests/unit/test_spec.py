@@ -11,13 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infra_tasks.errors import BadSpec
-from infra_tasks.model.spec import MAX_ARG_BYTES, RETRYABLE, RunSpec, retry_delay_s
+from infra_tasks.model.run import retry_delay_s
+from infra_tasks.model.secret_ref import SecretRef
+from infra_tasks.model.spec import MAX_ARG_BYTES, RETRYABLE, RunSpec
 
 FULL: dict[str, Any] = {
     "command": ["python", "träin.py", "☃"],
     "project": "trainer",
     "labels": ["gpu", "big"],
-    "env": {"A": "1", "_b": "ü"},
+    "env": {"A": "1", "_b": "ü", "TOKEN": {"secret": "api.key-2"}},
     "timeout_s": 60,
     "grace_s": 0,
     "retries": 3,
@@ -34,7 +36,7 @@ FULL: dict[str, Any] = {
 
 def test_every_field_comes_back_as_it_was_given() -> None:
     spec = RunSpec.of(FULL)
-    again = RunSpec.from_json(spec.to_json())
+    again = RunSpec.recorded(spec.to_json())
     assert again == spec
     assert again.to_json() == spec.to_json()
     assert again.labels == {"gpu", "big"}
@@ -43,7 +45,11 @@ def test_every_field_comes_back_as_it_was_given() -> None:
 
 def test_the_text_does_not_depend_on_the_order_things_were_said_in() -> None:
     turned = {name: FULL[name] for name in reversed(FULL)}
-    turned |= {"labels": ("big", "gpu"), "env": {"_b": "ü", "A": "1"}, "retry_on": {"exit_code", "timeout"}}
+    turned |= {
+        "labels": ("big", "gpu"),
+        "env": {"TOKEN": {"secret": "api.key-2"}, "_b": "ü", "A": "1"},
+        "retry_on": {"exit_code", "timeout"},
+    }
     assert RunSpec.of(turned).to_json() == RunSpec.of(FULL).to_json()
 
 
@@ -189,6 +195,29 @@ def test_outputs_and_notify_may_be_said_to_be_nothing(nothing: Any) -> None:
     assert spec.to_json() == '{"command":"x"}'
 
 
+def test_a_secret_is_said_by_its_name_and_only_the_name_is_kept() -> None:
+    spec = RunSpec.of({"command": "true", "env": {"TOKEN": {"secret": "api"}, "A": "1", "B": SecretRef(secret="b")}})
+    assert spec.secrets == {"TOKEN": "api", "B": "b"}
+    assert spec.to_json() == '{"command":"true","env":{"A":"1","B":{"secret":"b"},"TOKEN":{"secret":"api"}}}'
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"secrt": "api"}, "env.A.secrt: unknown; did you mean 'secret'?"),
+        ({"secret": "no name"}, "env.A.secret: found (hidden); allowed: letters, digits and . _ -"),
+        ({"secret": "api", "default": "x"}, "env.A.default: unknown (known: secret)"),
+        ({}, "env.A.secret: missing"),
+        (3, 'env.A: found 3; allowed: a text or {"secret": its name}'),
+        ([], "env.A: found an empty list"),
+    ],
+)
+def test_what_is_no_secret_by_name_is_refused(said: Any, told: str) -> None:
+    with pytest.raises(BadSpec) as refused:
+        RunSpec.of({"command": "true", "env": {"A": said}})
+    assert told in str(refused.value)
+
+
 def test_outputs_are_said_once_each_in_the_order_they_were_given() -> None:
     spec = RunSpec.of({"command": "x", "outputs": ("b", "a/**", "b")})
     assert spec.outputs == ("b", "a/**")
@@ -237,5 +266,13 @@ texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 def test_any_right_spec_survives_its_way_through_json(**said: Any) -> None:
     said["idempotency_key"] = said.pop("key")
     spec = RunSpec.of(said)
-    assert RunSpec.from_json(spec.to_json()) == spec
-    assert json.loads(spec.to_json()) == json.loads(RunSpec.from_json(spec.to_json()).to_json())
+    assert RunSpec.recorded(spec.to_json()) == spec
+    assert json.loads(spec.to_json()) == json.loads(RunSpec.recorded(spec.to_json()).to_json())
+
+
+def test_only_code_can_be_copied_for_one_run() -> None:
+    assert RunSpec.of({"command": "x", "project": "p", "private": True}).private
+    with pytest.raises(BadSpec, match="only a run with a 'project'"):
+        RunSpec.of({"command": "x", "private": True})
+    with pytest.raises(BadSpec, match="private: found 1"):
+        RunSpec.of({"command": "x", "project": "p", "private": 1})

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from infra_tasks.errors import BadInput, BadSpec
+from infra_tasks.ledger.records import Run
 from infra_tasks.ledger.submission import BULK, BULK_BYTES, Submission, parts, script_args, shown
 from infra_tasks.model.fleet import Fleet, parse_fleet
 from infra_tasks.model.spec import RunSpec
 from infra_tasks.routing import ANY, pool_queue, queue_of, serves
-from infra_tasks.submit import submission
+from infra_tasks.submit import again, submission, submissions
 
 
 def fleet(**limits: float) -> Fleet:
@@ -54,10 +55,36 @@ def test_what_the_fleet_does_not_have_is_refused(said: dict[str, Any], told: str
     assert told in str(caught.value)
 
 
+def test_all_that_does_not_fit_the_fleet_is_told_at_once() -> None:
+    with pytest.raises(BadSpec) as caught:
+        made(fleet(timeout_s=100), node="mac-3", project="helo", timeout_s=200)
+    assert [each.path for each in caught.value.problems] == [("node",), ("project",), ("timeout_s",)]
+    assert str(caught.value).count("\n") == 2
+
+
+def test_a_spec_that_is_too_large_is_refused_before_anything_is_handed_over() -> None:
+    with pytest.raises(BadSpec, match="at most"):
+        made(fleet(), env={f"A{n}": "x" * 100_000 for n in range(11)})
+
+
+def test_of_many_specs_all_that_are_wrong_are_told_before_any_is_handed_over() -> None:
+    big = {"command": "x", "env": {f"A{n}": "x" * 100_000 for n in range(11)}}
+    with pytest.raises(BadSpec) as caught:
+        submissions([{"command": "x"}, {"comand": "x"}, big, {"command": "x", "node": "mac-9"}], fleet())
+    said = str(caught.value)
+    assert "spec 1" not in said
+    assert "spec 2: this spec cannot be run:\ncommand: missing" in said
+    assert "spec 3: this spec is" in said
+    assert "spec 4: node: 'mac-9' is not in nodes.json" in said
+    with pytest.raises(BadSpec, match="and 80 more are wrong"):
+        submissions([{}] * 100, fleet())
+    assert len({one.id for one in submissions([{"command": "x"}] * 3, fleet())}) == 3
+
+
 def test_what_a_spec_leaves_out_the_fleet_says() -> None:
     one = made(fleet(timeout_s=100, grace_s=3, lost_after_s=90, stop_after_s=30))
     assert (one.spec.timeout_s, one.spec.grace_s, one.spec.lost_after_s, one.spec.stop_after_s) == (100, 3, 90, 30)
-    assert RunSpec.from_json(one.spec.to_json()) == one.spec
+    assert RunSpec.recorded(one.spec.to_json()) == one.spec
 
 
 def test_what_the_fleet_fills_in_fits_together_or_is_refused() -> None:
@@ -127,3 +154,24 @@ def test_what_only_one_node_can_take_is_pinned_there_and_needs_no_lease():
     assert submission({"command": ["true"]}, both).spec.node is None
     keyed = {"command": ["true"], "idempotency_key": "k"}
     assert script_args(submission(keyed, alone))["print"] == script_args(submission(keyed, both))["print"]
+
+
+def test_what_only_the_fleet_pinned_is_known_and_is_free_again_when_it_is_retried() -> None:
+    one = made(fleet(), labels=["gpu"])
+    assert (one.spec.node, script_args(one)["pool"]) == ("mac-1", "pool.gpu")
+    assert "pool" not in script_args(made(fleet(), labels=["gpu"], node="mac-1"))
+    assert "pool" not in script_args(made(fleet()))
+    record = Run("r1", {"state": "FAILURE", "spec": one.spec.to_json(), "pool": "pool.gpu"})
+    grown = parse_fleet(
+        json.dumps(
+            {
+                "fleet": "f",
+                "nodes": {
+                    "mac-1": {"ssh": "local", "root": "~/.infra", "labels": ["gpu"]},
+                    "mac-2": {"ssh": "me@mac-2", "root": "~/.infra", "labels": ["gpu"]},
+                },
+            }
+        )
+    )
+    assert again(record, grown).spec.node is None
+    assert again(Run("r1", {**record.fields, "pool": ""}), grown).spec.node == "mac-1"

@@ -19,6 +19,7 @@ from workers.policy import (
     forgave_gap,
     started,
 )
+from workers.roles import REDIS
 
 NOW = 1000.0
 PATIENCE = Patience(boot_s=60, silence_s=20, stop_s=10)
@@ -119,6 +120,13 @@ def test_the_first_try_comes_within_a_second_and_later_ones_ever_later_up_to_hal
     assert delay_s(4, luck=0.0) == 3
     assert delay_s(4, luck=1.0) == 5
     assert delay_s(500, luck=1.0) == 30
+
+
+def test_a_redis_that_died_many_times_is_tried_again_within_seconds():
+    longest_s = REDIS.patience.longest_delay_s
+    gone = buried(life(State.RUNNING, since=NOW - 1, deaths=50), NOW, Order.RUN, 1.0, longest_s)
+    assert decided(gone, Order.RUN, alive=False, now=NOW + 4.9) is Decision.NOTHING
+    assert decided(gone, Order.RUN, alive=False, now=NOW + 5) is Decision.START
 
 
 def test_a_role_that_dies_at_once_is_counted_and_one_that_lived_a_minute_is_forgiven():

@@ -22,7 +22,8 @@ PAGE = Path(__file__).parents[2] / "docs" / "backup.md"
 
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory):
-    made = ThreeNodes(tmp_path_factory.mktemp("fleet"))
+    # All commands of a test may run on one node at once: who takes a pool run is nobody's promise.
+    made = ThreeNodes(tmp_path_factory.mktemp("fleet"), slots=6)
     try:
         yield made.up()
     finally:

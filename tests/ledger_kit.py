@@ -28,6 +28,19 @@ LOST: dict[str, Any] = {"outcome": "lost", "started_at": 1.0, "ended_at": 2.0, "
 UNSTARTED: dict[str, Any] = {"outcome": "lost", "started_at": None, "ended_at": 2.0, "error": "its worker died"}
 
 
+def without(script: str, guard: str, instead: str) -> Callable[[str], str]:
+    """Return what gives scripts of which one has `instead` where its `guard` stood."""
+
+    def text(name: str) -> str:
+        usual = source(name)
+        if name != script:
+            return usual
+        assert usual.count(guard) == 1, f"{guard!r} stands {usual.count(guard)} times in {name}.lua"
+        return usual.replace(guard, instead)
+
+    return text
+
+
 def with_lanes(hints: int) -> Callable[[str], str]:
     """Return what gives scripts for which so many hints of a project are enough in a queue."""
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from ledger_kit import FAILED, WORKED, Kit
+from ledger_kit import FAILED, WORKED, Kit, without
 
 from infra_tasks.errors import BadInput, InfraError
 from infra_tasks.ledger.abandoning import Abandoning
 from infra_tasks.ledger.runs import Submission
-from infra_tasks.ledger.scripts import source
 from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
 from infra_tasks.sweep import sweep
@@ -399,14 +398,7 @@ def test_guard_holds(kit: Kit, check: Callable[[Kit], None]) -> None:
 def test_a_script_without_its_guard_is_caught(
     redis_process: RedisProcess, script: str, guard: str, instead: str, check: Callable[[Kit], None]
 ) -> None:
-    def broken(name: str) -> str:
-        text = source(name)
-        if name == script:
-            assert text.count(guard) == 1, f"{guard!r} stands {text.count(guard)} times in {name}.lua"
-            text = text.replace(guard, instead)
-        return text
-
-    kit = Kit(redis_process.url, text=broken)
+    kit = Kit(redis_process.url, text=without(script, guard, instead))
     kit.redis.flushall()
     with pytest.raises((AssertionError, InfraError, KeyError, pytest.fail.Exception)):
         check(kit)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger_kit import FAILED, LOST, WORKED, Kit
+from ledger_kit import FAILED, LOST, WORKED, Kit, without
 
 from infra_tasks.errors import InfraError
-from infra_tasks.ledger.scripts import source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -378,14 +377,7 @@ def test_guard_holds(kit: Kit, name: str) -> None:
 def test_a_script_without_its_guard_is_caught(
     redis_process: RedisProcess, script: str, guard: str, instead: str, check: Callable[[Kit], None]
 ) -> None:
-    def broken(name: str) -> str:
-        text = source(name)
-        if name == script:
-            assert text.count(guard) == 1, f"{guard!r} stands {text.count(guard)} times in {name}.lua"
-            text = text.replace(guard, instead)
-        return text
-
-    kit = Kit(redis_process.url, text=broken)
+    kit = Kit(redis_process.url, text=without(script, guard, instead))
     with pytest.raises((AssertionError, InfraError, KeyError)):
         check(kit)
     kit.close()

@@ -56,6 +56,9 @@ def in_line(line: Line, running: Sequence[str]) -> Reason:
     if line.kind == "lane":
         whose = f"project {path_text(line.of)}" if line.of else "runs without a project"
         return Reason("turn", f"waits for the turn of {whose}: {line.before + 1} of them stand in line up to this one")
+    if line.kind == "name" and line.most is None:
+        said = f"waits: some of those named {path_text(line.of)} came first and limit how many may run (max_running)"
+        return Reason("max_running", f"{said}{ahead}")
     whose = f"project {line.of}" if line.kind == "project" else f"those named {line.of}"
     who = f": {_some(running)}" if running else ""
     return Reason("max_running", f"waits: of {path_text(whose)} {line.most} may run at once (max_running){who}{ahead}")

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class Line:
     """`kind`: project, name (so many of it may run) or lane (its project's turn). `before`: how many stand before it.
 
-    `running`: who has the places, by run id; `most`: how many there are, None for a lane.
+    `running`: who has the places, by run id; `most`: how many there are, None for a lane, and for a
+    run without a limit that stands behind those of its name that have one.
     """
 
     kind: str

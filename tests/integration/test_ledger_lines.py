@@ -139,9 +139,9 @@ def test_a_projects_limit_is_the_word_of_the_node_that_has_its_source(kit: Kit, 
     kit.renew("b", most_running={})
     assert hints(kit, node) == [runs[0]], "another node has no say in it"
     kit.renew("a", most_running={"p": 2})
-    assert hints(kit, node) == runs[:2], "a place more, for who waits"
+    assert hints(kit, node) == [runs[1], runs[0]], "a place more, for who waits"
     kit.renew("a", most_running={})
-    assert hints(kit, node) == runs, "no limit any more"
+    assert sorted(hints(kit, node)) == sorted(runs), "no limit any more"
     kit.renew("a", most_running={"p": 1})
     assert kit.claim(runs[1], node=node, slots=9)["why"] == "running"
     assert kit.state(runs[0]) == "SYNCING", "a lower limit ends nobody"
@@ -170,6 +170,16 @@ def test_a_claim_the_ledger_forgot_takes_its_place_again(kit: Kit, node: str) ->
     assert kit.claims.present(node, f"uuid-{node}", [shown], done=True)["taken"] == [runs[0]]
     assert kit.field(runs[0], "most_named") == "1"
     assert kit.claim(runs[1], node=node, slots=9)["why"] == "running"
+
+
+def test_who_stands_behind_a_limited_one_without_a_limit_of_its_own_is_told_so(kit: Kit, node: str) -> None:
+    kit.claimed(kit.submit(node=node, name="n"), node=node)
+    named(kit, node, 1)
+    found = kit.runs.get(kit.submit(node=node, name="n"))
+    assert found is not None
+    line = line_of(kit.scripts, found)
+    assert line is not None
+    assert (line.kind, line.of, line.before, line.most) == ("name", "n", 1, None)
 
 
 def test_whom_it_waits_for_is_known(kit: Kit, node: str) -> None:
@@ -357,3 +367,77 @@ def test_who_gives_up_in_line_holds_up_nobody_who_asks_for_less(kit: Kit, node: 
     assert hints(kit, node) == [first]
     assert kit.runs.cancel(alone) == "REVOKED"
     assert hints(kit, node) == [first, wider]
+
+
+def turn(kit: Kit, node: str, running: list[str], slots: int) -> list[str]:
+    """Let the run that runs longest end, and what has a hint take the free slots; return what is claimed."""
+    if running:
+        kit.finish((running.pop(0), 1, "c1"))
+    claimed = []
+    while len(running) < slots and (run := next_hint(kit, node)):
+        if kit.claim(run, node=node, slots=slots)["said"] == "claimed":
+            running.append(run)
+            claimed.append(run)
+    return claimed
+
+
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["in its queue", "on another node"])
+def test_a_limited_run_has_its_turn_though_unlimited_ones_of_its_name_follow_each_other_without_a_gap(
+    kit: Kit, node: str, *, elsewhere: bool
+) -> None:
+    its_node, running, others = f"{node}-other" if elsewhere else node, [], []
+    theirs = [] if elsewhere else running
+    for _ in range(10):
+        others += [kit.submit(node=node, name="n") for _ in range(2)]
+        turn(kit, node, running, 3)
+    limited = named(kit, its_node, 3)
+    for _ in range(80):
+        others.append(kit.submit(node=node, name="n"))
+        turn(kit, node, running, 3)
+        if elsewhere:
+            turn(kit, its_node, theirs, 3)
+    claimed = sorted([*limited, *others], key=lambda run: float(kit.field(run, "claimed_at") or "inf"))
+    assert [run in limited for run in claimed].index(True) <= 40, "at most twice those that came first"
+    assert kit.runs.peek(limited[-1])[1] == 1, "each has its turn"
+    assert kit.field(others[30], "claimed_at"), "and those behind it have theirs"
+
+
+def test_unlimited_runs_behind_a_limited_one_of_their_name_hold_up_nobody_else(kit: Kit, node: str) -> None:
+    kit.claimed(kit.submit(node=node, name="n"), node=node)
+    kit.redis.delete(f"node.{node}")
+    named(kit, node, 1)
+    spec = RunSpec.of({"command": ["true"], "node": node, "name": "n"})
+    kit.runs.submit_many([Submission(f"{node}-{number}", spec) for number in range(500)])
+    other = kit.submit(node=node)
+    assert hints(kit, node) == [other]
+
+
+def test_limited_runs_of_a_busy_node_have_their_turn_beside_those_of_one_that_has_little_to_do(
+    kit: Kit, node: str
+) -> None:
+    """Whenever the busy node comes to its one, the other has the place again."""
+    idle, here, there = f"{node}-idle", [], []
+    for _ in range(5):
+        kit.submit(node=node)
+    ours, theirs = named(kit, node, 3), named(kit, idle, 60)
+    for _ in range(40):
+        kit.submit(node=node)
+        turn(kit, node, here, 1)
+        turn(kit, idle, there, 1)
+    ran = [run for run in (*ours, *theirs) if kit.field(run, "claimed_at")]
+    assert set(ours) <= set(ran), "three of 63"
+
+
+def test_a_place_is_kept_for_a_while_only(kit: Kit, node: str) -> None:
+    idle = f"{node}-idle"
+    [waits], others = named(kit, node, 1), named(kit, idle, 3)
+    kit.claimed(others[0], node=idle)
+    assert kit.claim(waits, node=node)["why"] == "running"
+    kit.finish((others[0], 1, "c1"))
+    assert kit.claim(others[1], node=idle)["why"] == "running", "its place is kept"
+    assert hints(kit, node)[-1] == waits
+    kit.pass_time(11)
+    kit.sweep()
+    assert others[1] in hints(kit, idle)
+    kit.claimed(others[1], node=idle)
+    assert kit.claim(waits, node=node)["why"] == "running"

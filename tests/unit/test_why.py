@@ -60,6 +60,14 @@ CASES = {
         "(nightly) waits: of those named nightly 2 may run at once (max_running): left and right, and 3 wait before it",
         ["max_running"],
     ),
+    "the limit of others of its name": (
+        run("QUEUED", spec={"name": "nightly"}),
+        [node()],
+        {"line": Line("name", "nightly", 1)},
+        ("(nightly) waits: some of those named nightly came first and limit how many may run (max_running), "
+        "and 1 wait before it"),
+        ["max_running"],
+    ),
     "a place of its project, on a full node": (
         run("QUEUED", spec={"project": "p"}),
         [node(live=2)],

@@ -40,8 +40,9 @@ end
 if A.attempt <= last then return refused('attempt', {attempt = last}) end
 if r[10] ~= '' and tonumber(r[10]) <= now then return refused('expired') end
 for _, gate in ipairs(gates(A.run, r[6])) do
-  if is_full(gate) then
+  if is_full(gate) or is_kept(A.run, gate, now) then
     leave_queue(A.run, now)
+    put(A.run, 'refused', '1')
     stand_in_line(A.run, gate)
     return refused('running', {of = gate.what})
   end

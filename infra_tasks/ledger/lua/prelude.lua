@@ -148,11 +148,11 @@ local function hint_text(id, queue, hint, shown, task, n)
   return (string.gsub(text, '@TAG@', tag))
 end
 
--- Pushes a hint for a run; returns how many it has had.
-local function push(id, queue, task)
+-- Pushes a hint for a run, to be the last one of its queue or (in_front) the next one; returns how many it has had.
+local function push(id, queue, task, in_front)
   local r = get(id, 'hint', 'shown')
   local n = redis.call('HINCRBY', key('run', id), 'hints', 1)
-  redis.call('LPUSH', queue, hint_text(id, queue, task == RUN and r[1] or '', r[2], task, n))
+  redis.call(in_front and 'RPUSH' or 'LPUSH', queue, hint_text(id, queue, task == RUN and r[1] or '', r[2], task, n))
   return n
 end
 

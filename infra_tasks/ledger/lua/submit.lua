@@ -65,10 +65,13 @@ local function write(r, state)
   put(r.id, unpack(fields))
 end
 
+-- A gate in front of its lane may be shut for this one.
+local function is_gated(r) return r.most_named or (r.name and redis.call('EXISTS', key('lines', 'name:' .. r.name)) == 1) end
+
 -- Most runs of a large call find their lane shut: those are put into its line all at once.
 local function stands(r, queue)
   local line = 'lane:' .. (r.project or '') .. '@' .. queue
-  if r.most_named or not lines[line] then return false end
+  if not lines[line] or is_gated(r) then return false end
   r.in_line = line
   local members = lines[line]
   members[#members + 1] = r.number

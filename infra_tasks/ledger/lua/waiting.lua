@@ -4,11 +4,14 @@
 -- gate that is closed. Whoever leaves a gate lets the next ones through, in the same script. Gates, in this order:
 --
 --   project:<project>  no more runs of a project may run than most_running says
---   name:<name>        no more runs of this name may run than max_running of the spec says
+--   name:<name>        no more runs of this name may run than max_running of the spec says. Those without a limit are counted,
+--                      too, and wait behind a limited one that came first: else they could follow each other without a gap,
+--                      and it would never have its turn.
 --   lane:<project>     no more runs of one project than LANE_HINTS have a hint in one queue. Those of another project come
 --                      right behind them, however many wait: nodes take hints as they come, so projects take turns.
 --
--- A line is <gate>@<queue>: a queue that nobody consumes holds up nobody elsewhere.
+-- A line is <gate>@<queue>: a queue that nobody consumes holds up nobody elsewhere. Yet who came to a gate first goes first,
+-- whatever its queue, unless one of that queue is through the gate already and waits for its node.
 --
 -- running:<gate>   set   runs with a claim, of a project or a name (with a limit or without)
 -- most_running     hash  project -> how many of it may run;  most_running:by  hash  project -> node whose nodes.json says so
@@ -16,10 +19,17 @@
 --                         node they are pinned to, which is full: it goes on when a slot is free, and holds up nobody meanwhile)
 -- line:<line>      zset  run -> its number (field `line` of the run, kept for good: who was first stays first)
 -- lines            set   lines somebody stands in;  lines:<gate>  set  those of one gate
+-- kept:<gate>      zset  run -> its number: of those that found the gate full when their node had a slot, and have a hint now. So
+--                         that runs of a busy queue are not always too late, those that came later, of all queues, keep a
+--                         place for them (till kept_till, a field of the run)
 -- line_number      string  the last number given
 local LANE_HINTS = 32
 -- Those in front of a lane may have to stand in line before another gate: so many are looked at in one go.
 local LET_THROUGH_AT_ONCE = 20
+local NO_LIMIT = math.huge
+-- Its hint is the next one of its queue. A node may be full, or gone meanwhile: others do not wait for that.
+local KEPT_FOR_S = 10
+local LOOKED_AT_KEPT = 10
 
 local function gate_of(line) return string.match(line, '^(.*)@') end
 
@@ -36,16 +46,19 @@ local function gates(id, queue)
   if r[1] == 'QUEUED' then
     local most = r[2] ~= '' and redis.call('HGET', key('most_running'), r[2])
     if most then found[1] = {what = 'project:' .. r[2], most = tonumber(most)} end
-    if r[4] ~= '' then found[#found + 1] = {what = 'name:' .. r[3], most = tonumber(r[4])} end
+    if r[3] ~= '' then found[#found + 1] = {what = 'name:' .. r[3], most = tonumber(r[4]) or NO_LIMIT} end
   end
   found[#found + 1] = {what = 'lane:' .. r[2]}
   for _, gate in ipairs(found) do gate.line = gate.what .. '@' .. queue end
   return found
 end
 
-local function is_full(gate) return gate.most and redis.call('SCARD', key('running', gate.what)) >= gate.most end
+local function is_limited(gate) return gate.most and gate.most < NO_LIMIT end
+
+local function is_full(gate) return is_limited(gate) and redis.call('SCARD', key('running', gate.what)) >= gate.most end
 
 local function is_open(gate)
+  if gate.most == NO_LIMIT then return true end
   local ahead = redis.call('SCARD', key('ahead', gate.line))
   if not gate.most then return ahead < LANE_HINTS end
   return redis.call('SCARD', key('running', gate.what)) + ahead < gate.most
@@ -60,27 +73,73 @@ local function stand_in_line(id, gate)
   redis.call('SADD', key('lines', gate.what), gate.line)
 end
 
--- Of one name, some may want fewer beside them than others: those would be overtaken for ever.
+-- Its number, as a score; who never had one comes last.
+local function number_of(id) return tonumber(get(id, 'line')[1]) or math.huge end
+
+-- Of one name, some may want fewer beside them than others: those would be overtaken for ever. So would those of a queue
+-- whose nodes have much to do, by those of another.
 local function has_others_before(id, gate)
-  local first = gate.most and redis.call('ZRANGE', key('line', gate.line), 0, 0, 'WITHSCORES') or {}
-  if not first[1] then return false end
-  return tonumber(first[2]) < (tonumber(get(id, 'line')[1]) or math.huge)
+  local lines = gate.most and redis.call('SMEMBERS', key('lines', gate.what)) or {}
+  local number = lines[1] and number_of(id)
+  for _, line in ipairs(lines) do
+    if line == gate.line or redis.call('SCARD', key('ahead', line)) == 0 then
+      local first = redis.call('ZRANGE', key('line', line), 0, 0, 'WITHSCORES')
+      if first[1] and tonumber(first[2]) < number then return true end
+    end
+  end
+  return false
 end
+
+-- Whether all free places are kept for those that came first and found none.
+local function is_kept(id, gate, now)
+  local kept = gate.most and key('kept', gate.what)
+  if not kept or redis.call('EXISTS', kept) == 0 then return false end
+  local count, most = 0, gate.most
+  for _, other in ipairs(redis.call('ZRANGEBYSCORE', kept, '-inf', '(' .. number_of(id), 'LIMIT', 0, LOOKED_AT_KEPT)) do
+    local r = get(other, 'kept_till', 'most_named')
+    if (tonumber(r[1]) or 0) <= now then
+      redis.call('ZREM', kept, other)
+    else
+      count = count + 1
+      if string.sub(gate.what, 1, 5) == 'name:' then most = math.min(most, tonumber(r[2]) or NO_LIMIT) end
+    end
+  end
+  return count > 0 and redis.call('SCARD', key('running', gate.what)) + count >= most
+end
+
+-- Who was refused at a gate has the next place of it.
+local function keep_place(id, found, now)
+  put(id, 'kept_till', num(now + KEPT_FOR_S))
+  for _, gate in ipairs(found) do
+    if is_limited(gate) then redis.call('ZADD', key('kept', gate.what), number_of(id), id) end
+  end
+end
+
+local function keep_no_place(id, project, name)
+  redis.call('HDEL', key('run', id), 'refused', 'kept_till')
+  if project ~= '' then redis.call('ZREM', key('kept', 'project:' .. project), id) end
+  if name ~= '' then redis.call('ZREM', key('kept', 'name:' .. name), id) end
+end
+
+local function is_shut(id, gate, now) return not is_open(gate) or has_others_before(id, gate) or is_kept(id, gate, now) end
 
 -- A run gets its hint, or stands in line in front of the first closed gate.
 local function admit(id, queue, now)
   local found = gates(id, queue)
   for _, gate in ipairs(found) do
-    if not is_open(gate) or has_others_before(id, gate) then return stand_in_line(id, gate) end
+    if is_shut(id, gate, now) then return stand_in_line(id, gate) end
   end
   for _, gate in ipairs(found) do redis.call('SADD', key('ahead', gate.line), id) end
   redis.call('ZADD', key('waiting', queue), num(now), id)
-  push(id, queue, get(id, 'state')[1] == 'PENDING' and DISPATCH or RUN)
+  local r = get(id, 'state', 'refused')
+  local refused = r[2] == '1'
+  if refused then keep_place(id, found, now) end
+  push(id, queue, r[1] == 'PENDING' and DISPATCH or RUN, refused)
 end
 
-local function is_shut_for(id, queue, line)
+local function is_shut_for(id, queue, line, now)
   for _, gate in ipairs(gates(id, queue)) do
-    if gate.line == line then return not is_open(gate) end
+    if gate.line == line then return is_shut(id, gate, now) end
   end
   return false
 end
@@ -98,7 +157,7 @@ local function let_through(line, now, most)
     local r = get(id, 'state', 'queue', 'dispatch_queue', 'in_line')
     local queue, stands = r[1] == 'PENDING' and r[3] or r[2], r[4] == line
     local waits = stands and (r[1] == 'PENDING' or r[1] == 'QUEUED')
-    if waits and is_shut_for(id, queue, line) then return left end
+    if waits and is_shut_for(id, queue, line, now) then return left end
     redis.call('ZREM', key('line', line), id)
     if stands then redis.call('HDEL', key('run', id), 'in_line') end
     if waits then
@@ -108,6 +167,20 @@ local function let_through(line, now, most)
     end
   end
   return most
+end
+
+-- A gate is further open than before, or somebody is gone from its line: in which queue the next one waits, nobody knows.
+local function let_all_through(what, now)
+  local left = LET_THROUGH_AT_ONCE
+  repeat
+    local before = left
+    for _, line in ipairs(redis.call('SMEMBERS', key('lines', what))) do left = left - let_through(line, now, left) end
+  until left == before or left <= 0
+end
+
+-- Lanes of one project know nothing of each other.
+local function go_on(line, now)
+  if string.sub(line, 1, 5) == 'lane:' then let_through(line, now) else let_all_through(gate_of(line), now) end
 end
 
 -- A run waits in a queue from now on: a PENDING one for its dispatcher, else for a slot.
@@ -122,16 +195,17 @@ end
 -- Whoever waits behind a run in this queue need not wait for it any longer.
 local function give_way(id, project, name, queue, now)
   for _, line in ipairs(lines_of(project, name, queue)) do
-    if redis.call('SREM', key('ahead', line), id) == 1 then let_through(line, now) end
+    if redis.call('SREM', key('ahead', line), id) == 1 then go_on(line, now) end
   end
 end
 
 local function leave_queue(id, now)
-  local r = get(id, 'queue', 'dispatch_queue', 'in_line', 'project', 'name')
+  local r = get(id, 'queue', 'dispatch_queue', 'in_line', 'project', 'name', 'refused')
+  if r[6] ~= '' then keep_no_place(id, r[4], r[5]) end
   if r[3] ~= '' then
     redis.call('ZREM', key('line', r[3]), id)
     redis.call('HDEL', key('run', id), 'in_line')
-    let_through(r[3], now)
+    go_on(r[3], now)
   end
   for _, queue in ipairs({r[1], r[2]}) do
     if queue ~= '' then
@@ -147,11 +221,6 @@ local function counted(id)
   if r[1] ~= '' then found[1] = 'project:' .. r[1] end
   if r[2] ~= '' then found[#found + 1] = 'name:' .. r[2] end
   return found
-end
-
--- A gate is further open than before: in which queue its next run waits, nobody knows.
-local function let_all_through(what, now)
-  for _, line in ipairs(redis.call('SMEMBERS', key('lines', what))) do let_through(line, now) end
 end
 
 local function take_slot(id, node)

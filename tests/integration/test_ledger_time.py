@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -151,6 +152,63 @@ def test_who_waits_for_its_dispatch_does_not_wait_for_a_wall_clock_that_was_set_
     kit.redis.hset(kit.key("run", run), "not_before", f"{time.time() + 3600}")  # as it looks from an hour before
     assert kit.claims.dispatch("begin", run, "d", node="a", actor="d")["said"] == "ok"
     kit.check()
+
+
+def an_hour_before(kit: Kit, run: str) -> None:
+    """Write what is known of a run as it looks when the wall clock was set back by an hour."""
+    not_before = float(kit.field(run, "not_before")) + 3600
+    kit.redis.hset(kit.key("run", run), "not_before", f"{not_before:.6f}")
+    story = [json.loads(text) for text in kit.redis.lrange(kit.key("story", run), 0, -1)]
+    kit.redis.delete(kit.key("story", run))
+    for event in story:
+        event["at"] = f"{float(event['at']) + 3600:.6f}"
+        kit.redis.rpush(kit.key("story", run), json.dumps(event))
+    kit.redis.zrem(kit.key("moments"), run)
+
+
+@pytest.mark.parametrize("pause", ["known", "lost"])
+def test_a_retry_that_is_mended_does_not_wait_for_a_wall_clock_that_was_set_back(kit: Kit, pause: str) -> None:
+    run = kit.submit(retries=1, retry_backoff_s=8)
+    kit.claimed(run)
+    assert kit.finish((run, 1, "c1"), FAILED)["said"] == "retry"
+    an_hour_before(kit, run)
+    if pause == "lost":
+        kit.redis.zrem(kit.key("pauses"), run)
+    assert kit.scripts.call("mend", run=run)["did"] == ["its moment is watched again"]
+    kit.sweep()
+    assert kit.state(run) == "RETRY"
+    kit.pass_time(9)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
+    kit.check()
+
+
+def test_who_waits_for_its_dispatch_and_is_mended_does_not_wait_for_a_wall_clock_that_was_set_back(kit: Kit) -> None:
+    run = kit.submit(project="p")
+    kit.claims.dispatch("begin", run, "d", node="a", actor="d")
+    kit.claims.dispatch("later", run, "d", node="a", actor="d", retry_in_s=1, cause="no code")
+    kit.pass_time(2)
+    kit.sweep()
+    kit.claims.dispatch("begin", run, "e", node="a", actor="d")
+    kit.pass_time(61)
+    kit.sweep()
+    assert [event.cause for event in kit.runs.events(run)][-1] == "its dispatch died"
+    an_hour_before(kit, run)
+    kit.redis.zrem(kit.key("waiting", "dispatch.a"), run)
+    assert kit.scripts.call("mend", run=run)["did"] == ["put into its queue, with a hint"]
+    kit.check()
+
+
+def test_who_waits_for_a_moment_of_its_own_and_is_mended_waits_for_it_again(kit: Kit) -> None:
+    run = kit.submit(options={"delay_s": 600.0})
+    kit.redis.zrem(kit.key("moments"), run)
+    assert kit.scripts.call("mend", run=run)["did"] == ["its moment is watched again"]
+    kit.sweep()
+    assert kit.state(run) == "PENDING"
+    assert kit.redis.zcard(kit.key("pauses")) == 0
+    kit.moment_comes(run)
+    kit.sweep()
+    assert kit.state(run) == "QUEUED"
 
 
 def test_a_sweeper_that_died_is_followed_also_when_the_wall_clock_was_set_back(kit: Kit) -> None:

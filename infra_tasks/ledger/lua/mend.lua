@@ -37,6 +37,35 @@ local function queue_again()
   end
 end
 
+-- The last move of its state, '' -> first state if it never had another.
+local function last_move()
+  local story = redis.call('LRANGE', key('story', id), 0, -1)
+  for i = #story, 1, -1 do
+    local told = cjson.decode(story[i])
+    if told.from ~= told.to then return told end
+  end
+  return {from = '', at = 0}
+end
+
+-- How long its pause between two tries still is; nil when it has none, but waits for a moment of the wall clock. Where that
+-- clock was set back meanwhile the moment seems far away: no pause is longer than it was when it began.
+local function pause_left_s()
+  local moved, moment = last_move(), tonumber(r[8]) or at
+  if moved.from == '' then return nil end
+  return math.max(0, math.min(moment - at, moment - tonumber(moved.at)))
+end
+
+local function must_wait()
+  if state == 'RETRY' or within('pauses') then return true end
+  if state ~= 'PENDING' then return false end
+  return r[3] == '' or (pause_left_s() or (tonumber(r[8]) or 0) - at) > 0
+end
+
+local function watch_its_moment()
+  local left_s = not within('pauses') and pause_left_s()
+  if left_s then pause(id, left_s, now, at) else wait_until(id, tonumber(r[8]) or at) end
+end
+
 local over, has_claim = FINAL[state] and true or false, held(state, r[2])
 belongs('recent', true, r[7])
 belongs('ids', true, 0)
@@ -60,8 +89,8 @@ elseif has_claim then
   if r[5] ~= '' and not within('due') then redis.call('ZADD', key('due'), r[5], id); done('the sweep looks at it') end
 elseif state == 'SYNCING' then
   if not within('due') then look_at(id, now); done('the sweep looks at it') end
-elseif state == 'RETRY' or (state == 'PENDING' and (r[3] == '' or (tonumber(r[8]) or 0) > at)) then
-  if not within('moments') then wait_until(id, tonumber(r[8]) or at); done('its moment is watched again') end
+elseif must_wait() then
+  if not within('moments') then watch_its_moment(); done('its moment is watched again') end
 elseif not within('moments') then
   queue_again()
 end

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 PIECE_BYTES = 1 << 20
 LARGEST_MANIFEST_BYTES = 256 << 20
+# How every zstd frame begins.
+MAGIC = b"\x28\xb5\x2f\xfd"
+ANOTHER_COPY = "Copy it again from where it was made - both must be of one size (ls -l) - or take an older backup"
 # The copy of the ledger is packed already: more effort takes five times as long and saves nothing.
 LEVEL = 1
 
@@ -127,7 +130,7 @@ class Archive:
                     while unpacker.read(PIECE_BYTES):  # to the frame's own checksum
                         pass
             except (tarfile.TarError, zstandard.ZstdError, EOFError) as error:
-                raise self._bad(f"it is cut off or damaged ({error})") from error
+                raise self._broken(error) from error
 
     def _manifest(self, tar: tarfile.TarFile) -> Manifest:
         info = tar.next()
@@ -136,7 +139,7 @@ class Archive:
             raise self._bad("no manifest stands in front")
         text = file.read()
         if len(text) != info.size:
-            raise self._bad("it is cut off in its manifest")
+            raise EOFError
         try:
             return Manifest.parsed(text)
         except ValueError as error:
@@ -151,11 +154,27 @@ class Archive:
             left -= len(piece)
             yield piece
         if left:
-            raise self._bad(f"it is cut off in {member.name}")
+            raise EOFError
         if sha.hexdigest() != member.sha256:
             raise self._bad(f"the digest of {member.name} is not the one its manifest says")
 
-    def _bad(self, what: str) -> BadBackup:
-        return BadBackup(
-            f"{self.path} cannot be used: {what}.\nNothing was changed. Take another copy of it, or an older backup"
-        )
+    def _broken(self, error: Exception) -> BadBackup:
+        """Say in words what is wrong with a file that could not be read to its end: it is looked through once more."""
+        size_bytes, packed = self.path.stat().st_size, zstandard.ZstdDecompressor().decompressobj()
+        if not size_bytes:
+            return self._bad("it is empty (0 bytes)", ANOTHER_COPY)
+        with self.path.open("rb") as file:
+            if not MAGIC.startswith(begin := file.read(len(MAGIC))):
+                return self._bad(f"it begins with {begin!r}, as no backup does: it is another file, or damaged")
+            file.seek(0)
+            try:
+                while not packed.eof and (piece := file.read(PIECE_BYTES)):
+                    packed.decompress(piece)
+            except zstandard.ZstdError as damage:
+                return self._bad(f"it is damaged, within its first {file.tell():,} of {size_bytes:,} bytes ({damage})")
+        if not packed.eof:
+            return self._bad(f"it is cut off: it ends after {size_bytes:,} bytes, in the middle", ANOTHER_COPY)
+        return self._bad(f"what is packed in it is no backup ({str(error) or 'it ends early'})")
+
+    def _bad(self, what: str, cure: str = "Take another copy of it, or an older backup") -> BadBackup:
+        return BadBackup(f"{self.path} cannot be used: {what}.\nNothing was changed. {cure}")

@@ -45,12 +45,13 @@ def put(home: Home, moves: Moves) -> None:
     except BaseException:
         undo(home)
         raise
-    finish(home)
+    _finish(home, moves)
 
 
-def finish(home: Home) -> None:
-    """Say that all moves are made: the node may start."""
-    sync_folder(os.fspath(home.root))
+def _finish(home: Home, moves: Moves) -> None:
+    """Say that all moves are made, once they are on the disk: the node may start."""
+    for folder in _folders(home.root, moves):
+        sync_folder(os.fspath(folder))
     home.restoring_json.unlink(missing_ok=True)
     sync_folder(os.fspath(home.root))
 
@@ -70,8 +71,15 @@ def undo(home: Home) -> bool:
             _remove(home.root / name)
             kept.rename(home.root / name)
     _remove_empty(home.root / moves.aside)
-    finish(home)
+    _finish(home, moves)
     return True
+
+
+def _folders(root: Path, moves: Moves) -> list[Path]:
+    """Return every folder in which names may have changed, those within others first."""
+    places = [root / name for name in moves.names] + [root / moves.aside / name for name in moves.names]
+    found = {parent for place in places for parent in place.parents if parent == root or root in parent.parents}
+    return sorted((folder for folder in {root, *found} if folder.is_dir()), reverse=True)
 
 
 def _move(path: Path, to: Path) -> None:

@@ -62,6 +62,8 @@ def restoring(home: Home, path: Path, tell: Tell) -> Iterator[Restoration]:
     if not home.root.is_dir():
         manifest = _verified(archive, tell)  # no folder is made for a file that is none
         home.root.mkdir(mode=0o700, parents=True)
+        with suppress(OSError):  # a folder one may write to and not read
+            sync_folder(os.fspath(home.root.parent))
     with _nobody_lives(home):
         moves.undo(home)
         _remove(home.root / STAGED)

@@ -345,8 +345,29 @@ def test_every_cut_of_a_backup_is_noticed(taken, tmp_path):
     whole, cut = file.read_bytes(), tmp_path / "cut"
     for length in range(0, len(whole) - 300, 97):
         cut.write_bytes(whole[:length])
-        with pytest.raises(BadBackup):
+        with pytest.raises(BadBackup) as refused:
             Archive(cut).verify(lambda _: None)
+        found = f"it is cut off: it ends after {length:,} bytes, in the middle" if length else "it is empty (0 bytes)"
+        assert str(refused.value).startswith(f"{cut} cannot be used: {found}.\nNothing was changed. Copy it again")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("a text", "it begins with b'hell', as no backup does: it is another file, or damaged."),
+        ("a bit flipped", "it is damaged, within its first "),
+        ("its checksum cut", "it is damaged, within its first "),
+        ("a wrong digest", f"the digest of {LEDGER} is not the one its manifest says."),
+    ],
+)
+def test_what_is_wrong_with_a_backup_is_said_in_words(taken, tmp_path, spoil, said):
+    bed, file = taken
+    bad = tmp_path / "bad.tar.zst"
+    SPOILED[spoil](file, bad)
+    with pytest.raises(BadBackup) as refused:
+        bed.restore(bad)
+    assert f" cannot be used: {said}" in str(refused.value)
+    assert "or an older backup" in str(refused.value)
 
 
 def test_refusals_have_the_one_shape_of_errors(taken, tmp_path):
@@ -441,6 +462,30 @@ def test_a_restore_that_is_killed_at_any_step_is_undone_by_the_next_one(taken, t
             shutil.rmtree(home.root / ".restore", ignore_errors=True)
             assert tree(home.root) == before
         assert steps > 6
+
+
+def test_every_folder_something_was_moved_into_is_on_the_disk_before_the_node_may_start(bed, tmp_path, monkeypatch):
+    ended = bed.takes(bed.accepts("true"))
+    (ended.folder.folder / "exit.json").write_text("{}")
+    enter(bed.home, Token(ended.id, 1, ended.claim))
+    file = bed.backup(tmp_path / "b")
+    bed.redis.kill()
+    of_run = bed.home.attempt(ended.id, 1).parent
+    shutil.rmtree(of_run)
+    synced, real = [], moves.sync_folder
+
+    def noted(folder):
+        synced.append((Path(folder), bed.home.restoring_json.exists()))
+        real(folder)
+
+    monkeypatch.setattr(moves, "sync_folder", noted)
+    aside = bed.restore(file).aside
+    assert ended.folder.exit_record() == {}
+    folders = [of_run, bed.home.runs, bed.home.root]
+    assert [folder for folder in (*folders, aside) if (folder, True) not in synced] == []
+    at = [synced.index((folder, True)) for folder in folders]
+    assert at == sorted(at), "what is in a folder before the folder itself"
+    assert synced[-1] == (bed.home.root, False)
 
 
 def test_a_nodes_json_that_does_not_hold_here_is_put_back_and_said(bed, tmp_path):

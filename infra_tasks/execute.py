@@ -50,6 +50,8 @@ FULL = "full"
 PATIENT = frozenset({FULL, "safe"})
 CORDONED = "cordoned"  # why a claim is refused: nothing new is placed on this node
 HANDED_BACK = "this node has no free slot, others may have one"
+OLDER = "older"  # why a claim is refused: this version does not know all of the spec, as it found before
+TO_OTHERS = frozenset({CORDONED, HANDED_BACK, OLDER})
 WRONG_NUMBER = "attempt"  # why a claim is refused: another attempt had this number
 
 
@@ -113,7 +115,7 @@ class Executor:
         pause_s = ASK_AGAIN_S
         while True:
             verdict = self._follow_once(run_id)
-            if verdict.cause in {CORDONED, HANDED_BACK}:  # this child must not be the one that gets the hint next
+            if verdict.cause in TO_OTHERS:  # this child must not be the one that gets the hint next
                 self._pause.wait(ASK_AGAIN_AT_MOST_S)
             if verdict.said not in PATIENT:
                 return verdict
@@ -175,6 +177,8 @@ class Executor:
             return self._verdict(answer)
         if why := refusal(answer["fields"]["spec"], __version__):
             cure = f"{why} on {me.name}; upgrade that node (docs/upgrade.md)"
+            if self._given_back(me, token, attempt, cure):
+                return Verdict("dropped", cause=OLDER)
             _fail(attempt, _head(me, token), "start_failed", cure)
         else:
             self._carry(me, token, attempt, lock, answer["fields"], sent_at)
@@ -192,7 +196,18 @@ class Executor:
             slots=me.node.slots,
             labels=me.node.labels,
             actor=f"worker {me.name}",
+            version=__version__,
         )
+
+    def _given_back(self, me: ThisNode, token: Token, attempt: Attempt, cause: str) -> bool:
+        """Give a run back that other nodes may take, and say whether it was: with nothing to tell of it."""
+        said = self._ledger.claims.decline(
+            *token, node=me.name, version=__version__, cause=cause, actor=f"worker {me.name}"
+        )["said"]
+        if said == "declined":
+            live.leave(me.home, token)
+            attempt.forget()
+        return said in {"declined", "safe"}  # in safe mode it stays entered, and the agent gives it back as unstarted
 
     def _verdict(self, answer: dict[str, Any]) -> Verdict:
         if answer["said"] == "final":

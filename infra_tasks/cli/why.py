@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -176,9 +177,15 @@ def _syncing(scene: Scene) -> list[Reason]:
 
 def _queued(scene: Scene) -> list[Reason]:
     run = scene.run
+    declined = json.loads(run.fields.get("declined") or "{}")
     found = queued(
-        run.node, sorted(run.spec.labels), nodes=scene.nodes, holders=scene.holders, since_s=scene.since_s
-    )  # fmt: skip
+        run.node,
+        sorted(run.spec.labels),
+        nodes=scene.nodes,
+        holders=scene.holders,
+        since_s=scene.since_s,
+        declined={name: each["version"] for name, each in declined.items()},
+    )
     if scene.line and found[0].kind == "free_slot":
         found.clear()
     if scene.line:

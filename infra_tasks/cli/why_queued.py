@@ -25,6 +25,7 @@ KINDS_IN_WORDS = {
     "cordoned": "cordoned",
     "draining": "being drained",
     "worker_dead": "without a worker",
+    "too_old": "too old for its spec",
 }
 
 
@@ -35,14 +36,20 @@ def queued(
     nodes: Mapping[str, NodeView],
     holders: Mapping[str, Sequence[str]],
     since_s: float,
+    declined: Mapping[str, str] | None = None,
 ) -> list[Reason]:
-    """Return the reasons, of which the first makes the sentence. `node`: the one it is pinned to, "" for any."""
+    """Return the reasons, of which the first makes the sentence. `node`: the one it is pinned to, "" for any.
+
+    `declined`: nodes that gave it back because their version (name -> version) does not know all of its spec.
+    """
     if node and node not in nodes:
         return [Reason("unknown_node", f"waits for node {node}, which nobody knows{did_you_mean(node, nodes)}", node)]
     able = able_nodes(node, labels, nodes)
     if not able:
         return [_no_node(labels, nodes)]
-    found = [_in_the_way(one, labels, holders.get(one.name, ())) for one in able]
+    found = [
+        _in_the_way(one, labels, holders.get(one.name, ()), (declined or {}).get(one.name, "")) for one in able
+    ]  # fmt: skip
     free = [one.name for one, reason in zip(able, found, strict=True) if reason is None]
     if free:
         return [_about_to_be_taken(free[0], since_s)]
@@ -71,8 +78,8 @@ def able_nodes(node: str, labels: Collection[str], nodes: Mapping[str, NodeView]
     return [one for one in nodes.values() if set(labels) <= set(one.labels)]
 
 
-def _in_the_way(node: NodeView, labels: Sequence[str], holders: Sequence[str]) -> Reason | None:
-    """Return what keeps a node from taking the run; None when nothing does."""
+def _in_the_way(node: NodeView, labels: Sequence[str], holders: Sequence[str], too_old: str) -> Reason | None:
+    """Return what keeps a node from taking the run; None when nothing does. `too_old`: the version that declined it."""
     if trouble := trouble_with(node, node.name):
         return trouble
     if lacking := [label for label in labels if label not in node.labels]:
@@ -81,6 +88,9 @@ def _in_the_way(node: NodeView, labels: Sequence[str], holders: Sequence[str]) -
         return Reason(
             "draining" if node.drain == "draining" else "cordoned", f"{node.name} is {node.cordon_words}", node.name
         )
+    if too_old and node.version in {None, too_old}:
+        said = f"{node.name} gave it back, infra {too_old} there does not know all of its spec: upgrade that node"
+        return Reason("too_old", said, node.name)
     if node.slots is not None and node.live >= node.slots:
         return Reason(
             "slots_full",

@@ -43,6 +43,7 @@ class Claims:
         slots: int,
         labels: Sequence[str],
         actor: str,
+        version: str = "",
     ) -> Answer:
         """Ask for a run. Says `claimed` with its fields, `final` with its result, or `refused` and why."""
         return self._answer(
@@ -54,6 +55,25 @@ class Claims:
             uuid=uuid,
             slots=slots,
             labels=list(labels),
+            actor=actor,
+            version=version,
+        )
+
+    def decline(
+        self, run_id: str, attempt: int, claim: str, *, node: str, version: str, cause: str, actor: str
+    ) -> Answer:
+        """Give a claim back whose spec a node of this version does not know whole, for other nodes to take the run.
+
+        `refused`: no other node may take it (or it is to be cancelled), so that it has to end; `safe`: not now.
+        """
+        return self._answer(
+            "decline",
+            run=run_id,
+            attempt=attempt,
+            claim=claim,
+            node=node,
+            version=version,
+            cause=cause,
             actor=actor,
         )
 

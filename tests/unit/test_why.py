@@ -84,6 +84,14 @@ CASES = {
         "waits for the turn of runs without a project: 41 of them stand in line up to this one"),
         ["slots_full", "turn"],
     ),
+    "a node that is too old for its spec": (
+        run("QUEUED", declined=json.dumps({"n1": {"version": "1", "till": "5"}, "n2": {"version": "1", "till": "5"}})),
+        [node(version="1"), node("n2", version="2", live=2)],
+        {},
+        ("has waited 12s for a slot: n1 gave it back, infra 1 there does not know all of its spec: upgrade that node; "
+        "both slots of n2 are taken"),
+        ["too_old", "slots_full"],
+    ),
     "slots": (
         run("QUEUED"),
         [node(live=2)],

@@ -1,12 +1,12 @@
 -- A node takes a run. The claim id is the nonce: asked again while it holds, the same claim gets the same answer.
--- run, node, uuid, attempt (the number the node has locked), claim, slots, labels[] (of the node), actor
+-- run, node, uuid, attempt (the number the node has locked), claim, slots, labels[] (of the node), actor, version (of the node)
 -- answer: {said = 'claimed', fields = the whole record} | {said = 'final', state, result, cause}
 --       | {said = 'refused', why, handed_back = any node may take it, and its hint is in its queue again, ...}
 local now, at = tick()
 local function refused(why, more) local t = more or {}; t.said = 'refused'; t.why = why; return cjson.encode(t) end
 local safe = guarded(now)
 local r = get(A.run, 'state', 'attempt', 'claim', 'node', 'labels', 'queue', 'project', 'lost_after_s', 'result',
-  'expires_due', 'cause', 'dispatch', 'name')
+  'expires_due', 'cause', 'dispatch', 'name', 'declined')
 local state, last = r[1], tonumber(r[2]) or 0
 if FINAL[state] then return cjson.encode({said = 'final', state = state, result = r[9], cause = r[11]}) end
 local function claimed()
@@ -21,8 +21,8 @@ if state ~= 'QUEUED' then return refused('state', {state = state}) end
 if r[4] ~= '' and r[4] ~= A.node then return refused('node', {node = r[4]}) end
 local leased = r[4] == ''
 -- Of a pool: another node may have a slot now, and takes it as the next one. Who is refused takes no hint for a moment.
-local function handed_back()
-  if leased and redis.call('ZSCORE', key('waiting', r[6]), A.run) then push_back(A.run, r[6]) end
+local function handed_back(at_end)
+  if leased and redis.call('ZSCORE', key('waiting', r[6]), A.run) then push_back(A.run, r[6], at_end) end
   return leased
 end
 local n = redis.call('HMGET', key('node', A.node), 'uuid', 'cordoned')
@@ -35,6 +35,11 @@ local has = {}
 for _, label in ipairs(A.labels) do has[label] = true end
 for _, label in ipairs(r[5] ~= '' and cjson.decode(r[5]) or {}) do
   if not has[label] then return refused('labels', {label = label}) end
+end
+local declined = leased and r[14] ~= '' and cjson.decode(r[14])[A.node]
+if declined and declined.version == A.version and tonumber(declined.till) > now then
+  -- To the end of the queue: should no other node come for it, it must not keep this one from what it can do.
+  return refused('older', {handed_back = handed_back(true)})
 end
 -- A number may be left out (its folder was buried before its claim arrived), never used again.
 if A.attempt <= last then return refused('attempt', {attempt = last}) end

@@ -156,10 +156,10 @@ local function push(id, queue, task, in_front)
   return n
 end
 
--- Puts a hint that somebody took to the front of its queue again.
-local function push_back(id, queue)
+-- Puts a hint that somebody took to the front of its queue again, or to its end.
+local function push_back(id, queue, at_end)
   local r = get(id, 'hint', 'shown', 'hints')
-  redis.call('RPUSH', queue, hint_text(id, queue, r[1], r[2], RUN, r[3]))
+  redis.call(at_end and 'LPUSH' or 'RPUSH', queue, hint_text(id, queue, r[1], r[2], RUN, r[3]))
 end
 
 local function watch_expiry(id, expires_due)

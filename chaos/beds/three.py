@@ -4,37 +4,29 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from network import Network, why_not
 from three_nodes import NAMES, ThreeNodes
 from turned_clock import TurnedClock
 from turned_clock import why_not as why_no_clock
-from whole_node import ROLES
 
 from chaos.beds import ours
 from chaos.beds.door import LEASE
+from chaos.beds.fleet import Fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
-
-    import redis
-
-    from chaos.notes import End
-    from infra_tasks.ledger import Ledger
 
 REDIS = "redis"
 REDIS_BACK_WITHIN_S = 0.5
 
 
-class ThreeInNetwork:
+class ThreeInNetwork(Fleet):
     """A bed (see `chaos.beds.bed`). Who hands in is this machine, where Redis is: no cut is between those two."""
 
     nodes: tuple[str, ...] = NAMES
-    parts = (*ROLES, "watcher", "children", "zygotes", "shim")
-    door = "chaos.beds.door"
     why_not = staticmethod(why_not)
 
     def __init__(self, folder: Path, *, slots: int = 3, code: Path | None = None, clocks: bool | None = None) -> None:
@@ -51,6 +43,7 @@ class ThreeInNetwork:
         self.fleet = ThreeNodes(
             folder, names=self.nodes, network=self._network, slots=slots, limits=LEASE, env=env, **more
         )
+        self.members = self.fleet.nodes
         self.asleep: set[str] = set()
         self._cuts = {name: Counter[str]() for name in self.nodes}
         self._over = threading.Event()
@@ -80,29 +73,17 @@ class ThreeInNetwork:
     def env(self) -> Mapping[str, str]:
         """Return that of the first node, but with the true clock: it is this machine that hands in."""
         turned = self._clocks[self.nodes[0]].env if self._clocks else {}
-        return {name: value for name, value in ours.env(self.fleet[self.nodes[0]]).items() if name not in turned}
+        return {name: value for name, value in super().env().items() if name not in turned}
 
     def pids(self, part: str, node: str) -> list[int]:
         if part == REDIS:
             process = self.fleet.redis.process
             return [process.pid] if process and process.poll() is None else []
-        return ours.pids(self.fleet[node], part)
+        return super().pids(part, node)
 
     def all_pids(self, node: str) -> list[int]:
         """Return every process of a node: its roles, its sshd, its commands and all they started."""
         return self._network.pids(node)
-
-    def attempts(self, node: str) -> list[tuple[str, int]]:
-        return ours.attempts(self.fleet[node])
-
-    def restart(self, node: str) -> None:
-        ours.restart(self.fleet[node])
-
-    def stop(self, node: str) -> None:
-        ours.stop(self.fleet[node])
-
-    def upgrade(self, node: str) -> None:
-        ours.upgrade(self.fleet[node], self.folder)
 
     def cut(self, node: str, how: str) -> Callable[[], None]:
         """Cut a node off (`how`: cut, deafen, mute); return what heals that, while others may cut it still."""
@@ -121,30 +102,6 @@ class ThreeInNetwork:
     def turn(self, whose: str, by_s: int) -> None:
         """Turn the wall clock of a node, or of `redis`."""
         self._clocks[whose].turn(by_s)
-
-    @cached_property
-    def ledger(self) -> Ledger:
-        """The ledger, from outside."""
-        opened: Ledger = self.fleet[self.nodes[0]].ledger()
-        return opened
-
-    def redis(self) -> redis.Redis:
-        return self.ledger.scripts.client
-
-    def ends(self, runs: Iterable[str]) -> dict[str, End | None]:
-        return ours.ends(self.ledger, runs)
-
-    def states(self, runs: Iterable[str]) -> dict[str, str]:
-        return ours.states(self.ledger, runs)
-
-    def unfinished(self) -> list[str]:
-        return ours.unfinished(self.ledger)
-
-    def living(self) -> list[str]:
-        return [said for node in self.fleet.nodes.values() for said in ours.living(node)]
-
-    def audit(self) -> list[str]:
-        return [f"{name}: {said}" for name, node in self.fleet.nodes.items() for said in ours.audit(node)]
 
     def logs(self) -> str:
         return self.fleet.logs()

@@ -17,7 +17,8 @@ from chaos.clock import now
 from chaos.nemeses import KINDS
 from chaos.nemeses.kind import Scene
 from chaos.notes import Story, read_handed, read_notes
-from chaos.plan import Item, Part, Wish, plan
+from chaos.plan import Item, Wish, plan
+from chaos.probes import Probes
 from chaos.strikes import Ground, strikes
 from chaos.witness import Witness
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from chaos.beds.bed import Bed
     from chaos.checker import Strain, Violation
     from chaos.nemeses.kind import Kind
-    from chaos.notes import Note
     from chaos.strikes import Strike
 
 DRAIN_S = 420.0
@@ -36,7 +36,6 @@ STILL_S = 100.0
 """Nothing runs, nothing waits, nothing was noted or ended for so long (leases, visibility timeouts and sweeps are
 shorter by far): nothing will come any more, and what has not come is lost."""
 LOOK_EVERY_S = 0.5
-ANYWHERE = "any node"
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,8 @@ class Weather:
     """What a storm is made of. `within_s`: a queue that consumes later than this after the last strike is deaf.
 
     `parts`: what may be struck, all parts of the bed if not said.
-    `rest_s`: how long it is waited for everything to come to rest, from the last end of a run on.
+    `rest_s`: how long it is waited for every queue to consume, and for everything to come to rest, from the last end of
+    a run on.
     """
 
     seed: int
@@ -224,32 +224,21 @@ class Storm:
         return (self.folder / f"{name}.log").read_text()[-2000:]
 
     def _probe(self) -> dict[str, float | None]:
-        """Return how long after the last strike each queue was consumed again: its probe began, or enough before it."""
-        healed = now()
-        where = ["", *self.bed.nodes]
-        self._probes = [Item(number, 0.0, "single", (Part((0.0,), node=node),)) for number, node in enumerate(where)]
-        handing, _ = self._hand_in("probe", self._probes)
+        """Return how long after the last strike each queue was seen to consume again."""
+        noted = self.folder / "probe.handed"
+        probes = Probes(self.bed, self.effects, noted)
+        self._probes = probes.items
+        handing, _ = self._hand_in("probe", probes.items)
+
+        def answered() -> bool:
+            return probes.answered() and handing.poll() is not None
+
         try:
-            self._wait_for(lambda: handing.poll() is not None, "the probes are handed in")
+            self._wait_for(answered, "every queue consumes", self.weather.rest_s)
         finally:
             handing.kill()
             handing.wait()
-        handed = read_handed(self.folder / "probe.handed", self._probes)
-        probe_of = {one.item.parts[0].node: one.ids[0] for one in handed if one.sure}
-
-        def consumed() -> dict[str, float]:
-            begun = [one for one in read_notes(self.effects) if one.what == "start" and one.at > healed]
-            return {node: at - healed for node in where if (at := self._consumed_at(begun, node, probe_of.get(node)))}
-
-        self._wait_for(lambda: len(consumed()) == len(where), "every queue consumes")
-        return {node or ANYWHERE: consumed().get(node) for node in where}
-
-    def _consumed_at(self, begun: list[Note], node: str, probe: str | None) -> float | None:
-        """Return when a hint must have been taken from a queue; one for each slot may have been in hand before."""
-        there = sorted(one.at for one in begun if node in ("", one.node))
-        in_hand = self.bed.slots * (1 if node else len(self.bed.nodes))
-        moments = [*there[in_hand : in_hand + 1], *(one.at for one in begun if one.run == probe)]
-        return min(moments, default=None)
+        return probes.consumed_after_s()
 
     def _rest(self, witness: Witness) -> None:
         """Wait until every accepted run is final, all is settled and nothing lives; what does not come is found."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import redis
@@ -25,6 +25,11 @@ class Bed(Protocol):
     """Its projects: name, and where their source is."""
     door: str
     """The module that hands an item in there (see `chaos.hand_in`)."""
+
+    dispatches: str
+    """The queue that a run of a project goes through first, before that of its node; "" where there is none."""
+    ticked: tuple[str, ...]
+    """The queues that no run is taken from."""
 
     def up(self) -> None:
         """Start everything and wait until it takes runs."""
@@ -58,6 +63,9 @@ class Bed(Protocol):
 
     def redis(self) -> redis.Redis:
         """Return a client of its Redis."""
+
+    def tick(self, queue: str) -> Callable[[], bool]:
+        """Send a tick to one of these; return what says if it was taken. Both raise while Redis does not answer."""
 
     def ends(self, runs: Iterable[str]) -> dict[str, End | None]:
         """Return the final states; None: not final, or unknown. Raises while Redis does not answer."""

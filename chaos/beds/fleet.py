@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from whole_node import ROLES
 
 from chaos.beds import ours
+from infra_tasks.routing import FOREIGN, GUARDIAN, dispatch_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from pathlib import Path
 
     import redis
@@ -61,6 +62,17 @@ class Fleet:
 
     def redis(self) -> redis.Redis:
         return self.ledger.scripts.client
+
+    @property
+    def dispatches(self) -> str:
+        return dispatch_queue(self.nodes[0])
+
+    @property
+    def ticked(self) -> tuple[str, ...]:
+        return (GUARDIAN, FOREIGN, *map(dispatch_queue, self.nodes[1:]))
+
+    def tick(self, queue: str) -> Callable[[], bool]:
+        return ours.tick(self.members[self.nodes[0]], self.redis(), queue)
 
     def cancel(self, runs: Iterable[str]) -> None:
         ours.cancel(self.ledger, runs)

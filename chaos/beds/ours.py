@@ -11,15 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from celery import Celery
 from package_copy import copy_package, remove_package
 
+from beat_schedule import PULSE
 from chaos.notes import End
 from infra_tasks.errors import InfraError
+from infra_tasks.ledger.connect import url_of
+from infra_tasks.model.outcome import META_PREFIX
 from infra_tasks.model.run import FINAL
+from infra_tasks.settings import Home
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
+    import redis
     from whole_node import WholeNode
 
     from infra_tasks.ledger import Ledger
@@ -29,6 +35,7 @@ ROOT = Path(__file__).parent.parent.parent
 EVERYTHING = "everything"
 READ_AT_ONCE = 500
 TOLD = 20
+GIVES_UP = {"socket_timeout": 5, "socket_connect_timeout": 3}
 _VERSIONS = itertools.count(100)
 
 
@@ -113,6 +120,14 @@ def upgrade(node: WholeNode, folder: Path) -> None:
     if former != ROOT:
         remove_package(former)
     restart(node)
+
+
+def tick(node: WholeNode, client: redis.Redis, queue: str) -> Callable[[], bool]:
+    """Send what beat sends, as a client that knows Celery alone, but ask for its result: once taken, that is there."""
+    app = Celery("probes", broker=url_of(Home(node.home)), broker_transport_options=GIVES_UP, set_as_current=False)
+    with app.connection_for_write() as connection:
+        sent = app.send_task(PULSE, queue=queue, connection=connection, retry=False, ignore_result=False)
+    return lambda: bool(client.exists(f"{META_PREFIX}{sent.id}"))
 
 
 def ends(ledger: Ledger, runs: Iterable[str]) -> dict[str, End | None]:

@@ -23,7 +23,7 @@ from infra_tasks.settings import Home
 from workers.redis_server import configuration
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
 ROOT = Path(__file__).parent.parent.parent
 PASSWORD = "chaos"
@@ -42,6 +42,8 @@ class PlainCelery:
     parts = EVERYTHING
     sources: Mapping[str, Path] = {}
     door = "chaos.beds.plain_door"
+    dispatches = ""
+    ticked: tuple[str, ...] = ()
 
     def __init__(self, folder: Path, *, slots: int = 4, code: Path | None = None) -> None:  # noqa: ARG002  of ours
         self.folder, self.slots = folder, slots
@@ -144,6 +146,9 @@ class PlainCelery:
 
     def redis(self) -> redis.Redis:
         return self._client
+
+    def tick(self, queue: str) -> Callable[[], bool]:
+        raise NotImplementedError("plain Celery has no queue but those of runs")
 
     def ends(self, runs: Iterable[str]) -> dict[str, End | None]:
         return {run: _end(meta) for run, meta in self._metas(runs).items()}

@@ -100,13 +100,13 @@ def _runs(home: Home) -> Iterator[str]:
 
 
 def _last_end(home: Home, run: str) -> Iterator[LiveAttempt]:
-    """The last attempt of a run that is on this disk, if it has ended."""
+    """The last attempt of a run on this disk that has ended; one that only asks for a claim may have a folder, too."""
     folder = home.runs / run
-    numbers = sorted(int(one.name) for one in folder.iterdir() if one.name.isdigit()) if folder.is_dir() else []
-    for attempt in (Attempt(folder / str(number)) for number in numbers[-1:]):
-        record = attempt.record()
-        if record and attempt.exit_record():
-            yield LiveAttempt(Token(run, record["attempt"], record["claim"]), attempt)
+    numbers = sorted((int(one.name) for one in folder.iterdir() if one.name.isdigit()), reverse=True)
+    attempts = (Attempt(folder / str(number)) for number in numbers)
+    ended = ((record, one) for one in attempts if (record := one.record()) and one.exit_record())
+    for record, attempt in islice(ended, 1):
+        yield LiveAttempt(Token(run, record["attempt"], record["claim"]), attempt)
 
 
 def _said(one: LiveAttempt) -> dict[str, Any]:

@@ -195,7 +195,7 @@ class Claims:
 
     def present(self, node: str, uuid: str, attempts: Sequence[dict[str, Any]], *, done: bool) -> Answer:
         """Safe mode: say what this node holds; `done` with the last call."""
-        return self._answer("present", node=node, uuid=uuid, attempts=list(attempts), done=done)
+        return self._answer("present", node=node, uuid=uuid, attempts=list(attempts), done=done, keep_s=outcome.KEEP_S)
 
     def _answer(self, script: str, **args: Any) -> Answer:
         answer: Answer = self._call(script, **args)

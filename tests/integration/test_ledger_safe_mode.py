@@ -130,6 +130,34 @@ def test_a_forgotten_claim_is_taken_from_the_node_that_holds_it(server: RedisPro
     kit.close()
 
 
+def test_a_copy_from_before_its_dispatch_learns_the_code_a_run_was_recorded_for(
+    server: RedisProcess, tmp_path: Path
+) -> None:
+    kit = Kit(server.url)
+    kit.renew("a")
+    present(kit)
+    first = kit.submit(project="p", options={"embed": {"chain": [{}]}})
+    server.copy_to(tmp_path / "copy")
+    dispatched(kit, first, "one", rules='{"setup":null}')
+    fields = kit.claimed(first, "c1")
+    server.kill()
+    server.restore_from(tmp_path / "copy")
+    server.start()
+    kit.renew("a", ((first, 1, "c1"),))
+    assert present(kit, held(first, 1, "c1", fields))["taken"] == [first]
+    kit.check()
+    assert (kit.field(first, "release"), kit.field(first, "rules")) == ("one", '{"setup":null}')
+    assert kit.finish((first, 1, "c1"), WORKED, fields)["state"] == "SUCCESS"
+    step = kit.submit(project="p", options={"headers": {"root_id": first}})
+    assert dispatched(kit, step, "two") == {"said": "fixed", "release": "one"}, "a canvas runs one release"
+    kit.close()
+
+
+def dispatched(kit: Kit, run: str, release: str, **more: str) -> dict[str, Any]:
+    kit.claims.dispatch("begin", run, "d", node="a", actor="d")
+    return kit.claims.dispatch("end", run, "d", node="a", actor="d", release=release, **more)
+
+
 @pytest.mark.parametrize("safe", [True, False])
 def test_a_run_the_ledger_has_forgotten_is_restored_whole(kit: Kit, safe: bool) -> None:  # noqa: FBT001
     kit.renew("a")

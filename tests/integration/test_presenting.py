@@ -79,6 +79,24 @@ def test_a_kept_end_that_the_ledger_forgot_is_presented_among_many_that_it_knows
     assert {one.name for one in home.live.iterdir()} == {f"{forgotten}@1", f"{open_here}@1"}
 
 
+def test_an_end_is_presented_although_a_worker_asks_for_the_next_attempt_at_that_moment(kit: Kit, home: Home):
+    """A hint in safe mode is asked about again and again, and each time a folder is made and taken away."""
+    run = kit.submit()
+    keep_end(home, run, kit.claimed(run))
+    kit.redis.hset(kit.key("run", run), mapping={"state": "QUEUED", "attempt": 0, "claim": ""})
+    kit.redis.hset(kit.key("counts"), mapping={"QUEUED": 1, "STARTED": 0})
+    kit.redis.srem(kit.key("node", "a", "live"), run)
+    kit.another_server()
+    asking = Attempt(home.attempt(run, 2))
+    lock = asking.take_lock()
+    assert lock is not None
+    try:
+        presented(kit, home)
+    finally:
+        os.close(lock)
+    assert (kit.state(run), kit.field(run, "attempt")) == ("STARTED", "1"), "taken in, to be finished"
+
+
 @pytest.mark.parametrize(("days", "state"), [(2.9, "STARTED"), (3.1, None)])
 def test_an_end_that_has_left_the_history_is_not_begun_anew(kit: Kit, home: Home, days: float, state: str | None):
     """Folders may be kept longer than the history is."""

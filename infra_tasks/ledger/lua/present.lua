@@ -1,6 +1,6 @@
 -- A ledger that lost writes is told by a node what it really holds: living attempts and kept exit records. An attempt
 -- number above the ledger's proves that the ledger forgot, so the node's word is newer.
--- node, uuid, done (last call of this presentation),
+-- node, uuid, done (last call of this presentation), keep_s (how long a canvas is held to its release),
 -- attempts[]: {run, attempt, claim, ended, told (final state the ledger gave it, if it was reported),
 --              fields = {the record as it was claimed: the proof that it was, and what a lost run is restored from}}
 -- answer: {said = 'ok' | 'stranger', taken[], fenced[], known[]} of run ids: taken = the ledger follows the node from now
@@ -47,6 +47,17 @@ local function count_up(a, old)
   end
 end
 
+-- The copy may be from before its dispatch, which fixed the release for all its attempts, and for its canvas if it was the first.
+local function fix_release(a)
+  if type(a.fields) ~= 'table' or text(a.fields.release) == '' then return end
+  put(a.run, 'release', text(a.fields.release), 'rules', text(a.fields.rules))
+  local r = get(a.run, 'project', 'root', 'canvas')
+  local root = r[2] ~= '' and r[2] or (r[3] == '1' and a.run)
+  if not root then return end
+  redis.call('HSETNX', key('root', root), r[1], text(a.fields.release))
+  redis.call('EXPIRE', key('root', root), A.keep_s)
+end
+
 -- Any state that is not final goes to the claim the node holds, by way of QUEUED.
 local function follow(a, state)
   local r = get(a.run, 'claim_node', 'node', 'lost_after_s')
@@ -54,6 +65,7 @@ local function follow(a, state)
   leave_queue(a.run, now)
   wait_no_more(a.run)
   count_up(a, get(a.run, unpack(COUNTED)))
+  fix_release(a)
   if state ~= 'QUEUED' then move(a.run, state, 'QUEUED', at, 'safe mode', 'its node knows better', nil) end
   local till = now + tonumber(r[3])
   put(a.run, 'attempt', a.attempt, 'claim', a.claim, 'claim_node', A.node, 'dispatch', '', 'lease_until', r[2] == '' and num(till) or '')

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from chaos.beds.bed import Bed
+    from chaos.nemeses.kind import Kind
 
 HABITS_ANYWHERE = ("", "child", "deaf")
 HABITS = (*HABITS_ANYWHERE, "kill-parent")
@@ -64,7 +65,7 @@ LONG = (
     *(Form("one", (number,), 2000) for number in (1, 2, 3, 4, 8)),
     Form("one-small", (6,), 2000),
     Form("one", (), 2000),
-    *(Form("three", (number,), 2000) for number in (1, 5, 7, 8)),
+    *(Form("three", (number,), 2000) for number in (1, 2, 3, 5, 7, 8)),
     Form("three", (), 2000),
 )
 
@@ -81,12 +82,25 @@ def storm(
 ) -> Storm:
     """Return the storm of a form over a bed. `names`: of kinds, if not all; for the rest see `Weather` and `Storm`."""
     wanted = [one for one in kinds(form.bed, set(form.nemeses), set(names)) if one.name not in form.without]
-    chosen = tuple(one for one in wanted if not one.why_not())
-    for one in wanted:
-        if one not in chosen:
-            tell(f"{one.name} is left out: {one.why_not()}")
+    why_not = {one: one.why_not() or _why_not_beside(one, wanted, bed) for one in wanted}
+    chosen = tuple(one for one in wanted if not why_not[one])
+    for one, why in why_not.items():
+        if why:
+            tell(f"{one.name} is left out: {why}")
     of = ", ".join(one.name for one in chosen)
     tell(f"seed {seed}, bed {form.bed}: {form.runs} runs, {form.strikes} strikes in {form.span_s:.0f} s of {of}")
     habits = HABITS_ANYWHERE if form.bed == "plain" else HABITS
     wish = Wish(form.runs, form.span_s, nodes=bed.nodes, projects=tuple(bed.sources), habits=habits)
     return Storm(bed, Weather(seed, chosen, wish, form.strikes, within_s), tell, folder=folder)
+
+
+def _why_not_beside(one: Kind, others: Collection[Kind], bed: Bed) -> str:
+    """Say why a kind cannot strike beside others, or nothing.
+
+    Who is away for longer than safe mode lasts cannot say what it did for a ledger that forgot it: another node does
+    that again, as promised, and nothing could be told by it.
+    """
+    keeps_away = [other.name for other in others if other.keeps_away]
+    if one.forgets and keeps_away and len(bed.nodes) > 1:
+        return f"what a node did is done again by another if it is away meanwhile ({', '.join(keeps_away)})"
+    return ""

@@ -72,6 +72,12 @@ class RedisProcess:
         return f"redis://{f':{self.password}@' if self.password else ''}{host}:{self.port}/0"
 
     def start(self) -> RedisProcess:
+        self.launch()
+        eventually(self.answers, 20, f"redis on {self.port} answers: {sys.platform}")
+        return self
+
+    def launch(self) -> None:
+        """Start it, and wait for nothing: it may be struck before it ever answers."""
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
                 [redis_binary(), *self.options()],
@@ -80,8 +86,6 @@ class RedisProcess:
                 cwd=self.folder,
                 env=self.env,
             )
-        eventually(self.answers, 20, f"redis on {self.port} answers: {sys.platform}")
-        return self
 
     def options(self) -> list[str]:
         """The settings of the project's own Redis."""

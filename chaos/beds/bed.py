@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     import redis
@@ -60,6 +61,12 @@ class Bed(Protocol):
 
     def home(self, node: str) -> Path:
         """Return the folder of a node: `runs` and, on one that has it, `redis` are in it."""
+
+    def redis_files(self) -> Path:
+        """Return the folder in which its Redis keeps what it knows."""
+
+    def redis_stays_down(self) -> AbstractContextManager[None]:
+        """Have nobody start a Redis that ends meanwhile."""
 
     def redis(self) -> redis.Redis:
         """Return a client of its Redis."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from whole_node import WholeNode
@@ -9,8 +11,10 @@ from whole_node import WholeNode
 from chaos.beds import ours
 from chaos.beds.door import LEASE
 from chaos.beds.fleet import Fleet
+from chaos.nemeses.kills import send
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "n1"
@@ -34,6 +38,19 @@ class OneNode(Fleet):
     def close(self) -> None:
         self.node.close()
         ours.unmount(self.node.home / "runs")
+
+    def redis_files(self) -> Path:
+        return self.node.home / "redis"
+
+    @contextmanager
+    def redis_stays_down(self) -> Iterator[None]:
+        """The watcher stands still meanwhile; where none lives, nobody could start a Redis."""
+        watcher = self.pids("watcher", NAME)
+        send(watcher, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            send(watcher, signal.SIGCONT)
 
     def logs(self) -> str:
         return self.node.logs()

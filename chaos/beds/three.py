@@ -47,6 +47,7 @@ class ThreeInNetwork(Fleet):
         self.asleep: set[str] = set()
         self._cuts = {name: Counter[str]() for name in self.nodes}
         self._over = threading.Event()
+        self._keeping = threading.Lock()
         self._keeper = threading.Thread(target=self._keep_redis, daemon=True)
 
     def up(self) -> None:
@@ -67,8 +68,15 @@ class ThreeInNetwork(Fleet):
         """Be the service of Redis: what ends is started again."""
         while not self._over.wait(REDIS_BACK_WITHIN_S):
             process = self.fleet.redis.process
-            if process and process.poll() is not None:
-                self.fleet.redis.start()
+            with self._keeping:
+                if process and process.poll() is not None:
+                    self.fleet.redis.launch()
+
+    def redis_files(self) -> Path:
+        return self.fleet.redis.folder
+
+    def redis_stays_down(self) -> threading.Lock:
+        return self._keeping
 
     def env(self) -> Mapping[str, str]:
         """Return that of the first node, but with the true clock: it is this machine that hands in."""

@@ -6,6 +6,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from chaos.clock import now
 from chaos.nemeses.kills import hit, send
 from chaos.nemeses.kind import Kind
 
@@ -18,9 +19,16 @@ PARTS = ("worker", "children", "zygotes", "agent", "control", "beat", "watcher",
 
 def freeze(scene: Scene, strike: Strike) -> Undo:
     """All processes of a part stand still: whoever waits for them sees them alive, and silent."""
+    since = now()
     frozen = scene.bed.pids(strike.target, strike.node)
     hit(frozen, signal.SIGSTOP)
-    return lambda: send(frozen, signal.SIGCONT)
+
+    def thaw() -> None:
+        send(frozen, signal.SIGCONT)
+        if strike.target == "agent" and len(scene.bed.nodes) > 1:  # nobody else renews the leases of a node
+            scene.cost.was_away(strike.node, since)
+
+    return thaw
 
 
 def freeze_and_kill(scene: Scene, strike: Strike) -> Undo:
@@ -42,7 +50,15 @@ def freeze_at_an_order(scene: Scene, strike: Strike) -> Undo:
 
 ALL = (
     Kind("freeze", 2, freeze, PARTS, lasts_s=(0.5, 10)),
-    Kind("freeze-long", 2, freeze, (*PARTS, "redis"), lasts_s=(22, 40), beds=frozenset({"one", "plain"})),
+    Kind(
+        "freeze-long",
+        2,
+        freeze,
+        (*PARTS, "redis"),
+        lasts_s=(22, 40),
+        beds=frozenset({"one", "three", "plain"}),
+        keeps_away=True,
+    ),
     Kind("freeze-and-kill", 2, freeze_and_kill, lasts_s=(0.3, 1.5)),
-    Kind("freeze-at-order", 2, freeze_at_an_order, lasts_s=(22, 30), beds=frozenset({"one"})),
+    Kind("freeze-at-order", 2, freeze_at_an_order, lasts_s=(22, 30), beds=frozenset({"one", "three"})),
 )

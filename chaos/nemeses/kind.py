@@ -57,7 +57,7 @@ class Cost:
         """Note that a node is struck now, or all are as their Redis is."""
         if kind.number in NOTE_THEMSELVES:
             return
-        node = "" if kind.number in OF_REDIS else strike.node
+        node = "" if kind.number in OF_REDIS or strike.target == "redis" else strike.node
         self.struck.append(Away(node, now(), now() + strike.for_s + RECOVERS_S))
 
     def was_away(self, node: str, since: float, *, frozen: bool = False) -> None:
@@ -86,6 +86,7 @@ class Kind:
     `inflict` does it and returns how it is undone, or None when nothing is to be undone. `number`: of the nemesis it
     belongs to (docs/chaos.md). `targets`: parts of a bed, or words only `inflict` knows. `lasts_s`: from, to.
     `beds`: where it can strike: one, one-small, three, plain. `why_not` says why it cannot be done on this machine.
+    `keeps_away`: a node may be silent for longer than a lease. `forgets`: the ledger goes back to what it knew before.
     """
 
     name: str
@@ -95,3 +96,5 @@ class Kind:
     lasts_s: tuple[float, float] | None = None
     beds: frozenset[str] = frozenset({"one", "three", "plain"})
     why_not: Callable[[], str] = str
+    keeps_away: bool = False
+    forgets: bool = False

@@ -78,8 +78,8 @@ def swizzle(scene: Scene, strike: Strike) -> Undo:
 
 
 ALL = (
-    Kind("cut", 5, cut_off, HOW, SHORT_S, THREE),
-    Kind("cut-long", 5, cut_off, HOW, LONG_S, THREE),
-    Kind("swizzle", 5, swizzle, lasts_s=(4, 20), beds=THREE),
-    Kind("swizzle-long", 5, swizzle, lasts_s=(40, 60), beds=THREE),
+    Kind("cut", 5, cut_off, HOW, SHORT_S, THREE, keeps_away=True),  # two, one after the other, are a long one
+    Kind("cut-long", 5, cut_off, HOW, LONG_S, THREE, keeps_away=True),
+    Kind("swizzle", 5, swizzle, lasts_s=(4, 20), beds=THREE, keeps_away=True),
+    Kind("swizzle-long", 5, swizzle, lasts_s=(40, 60), beds=THREE, keeps_away=True),
 )

@@ -59,8 +59,8 @@ def _turn(scene: Scene, whose: str, way: str) -> Undo:
 
 
 ALL = (
-    Kind("suspend", 7, suspend, lasts_s=SHORT_S, beds=THREE),
-    Kind("suspend-long", 7, suspend, lasts_s=LONG_S, beds=THREE),
+    Kind("suspend", 7, suspend, lasts_s=SHORT_S, beds=THREE, keeps_away=True),
+    Kind("suspend-long", 7, suspend, lasts_s=LONG_S, beds=THREE, keeps_away=True),
     Kind("clock", 7, turn_clock, tuple(WAYS), (2, 20), THREE, why_not),
     Kind("redis-clock", 7, turn_redis_clock, tuple(WAYS), (2, 20), THREE, why_not),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from chaos.clock import now
@@ -14,7 +13,6 @@ from chaos.nemeses.kind import Kind, Missed
 from chaos.nemeses.room import BALLAST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from chaos.nemeses.kind import Scene, Undo
@@ -32,13 +30,13 @@ def roll_back(scene: Scene, strike: Strike) -> Undo:
     if not scene.bed.pids("redis", strike.node):
         raise Missed("no Redis lives")
     since = now()
-    folder = scene.bed.home(strike.node) / "redis"
+    folder = scene.bed.redis_files()
     older = scene.folder / f"redis-{since:.2f}"
     older.mkdir()
     _copy(folder, older)
 
     def swap() -> None:
-        with _nobody_starts(scene, strike.node):
+        with scene.bed.redis_stays_down():
             redis = scene.bed.pids("redis", strike.node)
             send(redis, signal.SIGKILL)
             if not redis or not _gone(scene, strike.node):
@@ -48,17 +46,6 @@ def roll_back(scene: Scene, strike: Strike) -> Undo:
             scene.cost.forgotten.append((since, now()))
 
     return swap
-
-
-@contextmanager
-def _nobody_starts(scene: Scene, node: str) -> Iterator[None]:
-    """The watcher stands still meanwhile; where none lives, nobody could start a Redis."""
-    watcher = scene.bed.pids("watcher", node)
-    send(watcher, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        send(watcher, signal.SIGCONT)
 
 
 def _gone(scene: Scene, node: str) -> bool:
@@ -86,4 +73,4 @@ def _files(folder: Path) -> list[Path]:
     return [one for one in folder.rglob("*") if one.is_file() and one.name != BALLAST]
 
 
-ALL = (Kind("redis-rollback", 3, roll_back, lasts_s=(0.5, 6), beds=frozenset({"one"})),)
+ALL = (Kind("redis-rollback", 3, roll_back, lasts_s=(0.5, 6), beds=frozenset({"one", "three"}), forgets=True),)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,6 +50,26 @@ def test_what_cannot_strike_a_bed_is_refused_before_anything_starts(asked: tuple
     )
     assert done.returncode == 1
     assert "can strike bed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("nodes", "beside", "left_out"),
+    [
+        (("n1", "n2"), "cut-long", {"redis-rollback"}),
+        (("n1", "n2"), "freeze-long", {"redis-rollback"}),
+        (("n1", "n2"), "redis-kill", set()),
+        (("n1",), "freeze-long", set()),
+    ],
+)
+def test_a_ledger_forgets_only_what_its_nodes_can_tell_it_again(
+    tmp_path: Path, nodes: tuple[str, ...], beside: str, left_out: set[str]
+):
+    told: list[str] = []
+    bed = SimpleNamespace(folder=tmp_path, nodes=nodes, parts=(), sources={})
+    asked = {"redis-rollback", beside}
+    storm = forms.storm(forms.Form("three", (), 50), bed, 1, tell=told.append, names=asked)
+    assert asked - {one.name for one in storm.weather.kinds} == left_out
+    assert not left_out or beside in told[0]
 
 
 def test_strikes_that_find_nobody_are_missed(tmp_path: Path):

@@ -108,6 +108,7 @@ def test_what_follows_a_run_waits_for_no_slot(
 ):
     may_end = notes.with_name("may-end")
     run_id = there(link, effects.command(habits=(f"until:{may_end}",)), str(notes), 0)
+    eventually(lambda: effects.stamps("start", run_id), 30, "it runs")
     long = [there(accept, {"command": effects.command(500), "grace_s": 0.1}) for _ in range(1 + SLOTS)]
     eventually(lambda: len(effects.stamps("start")) >= SLOTS, 30, "both slots are taken")
     node.kill("worker")  # nobody waits for the first any more; the next children wait for a slot
@@ -118,7 +119,7 @@ def test_what_follows_a_run_waits_for_no_slot(
     for one in long:
         book.runs.cancel(one, kill=True)
     eventually(lambda: not book.runs.unsettled(), 30, "nothing is left to follow")
-    assert len(noted(notes, "begins")) == 1
+    assert len(set(noted(notes, "begins"))) == 1  # a plain task is done at least once: once by all means
 
 
 def test_a_plain_task_that_control_died_with_is_done_again(
@@ -127,8 +128,9 @@ def test_a_plain_task_that_control_died_with_is_done_again(
     there(link, effects.command(), str(notes), 3)
     eventually(lambda: noted(notes, "begins"), 30, "it has begun")
     node.kill("control")
-    (task,) = eventually(lambda: noted(notes, "ends"), 40, "it has ended")
-    assert noted(notes, "begins") == [task, task]
+    task = eventually(lambda: noted(notes, "ends"), 40, "it has ended")[0]
+    assert noted(notes, "begins")[:2] == [task, task]
+    assert set(noted(notes, "begins")) == {task}  # control may have died before it noted that it had sent it: once more
 
 
 def test_a_plain_task_that_kills_control_is_given_up_and_who_waits_for_it_is_told(
@@ -157,7 +159,8 @@ def test_a_foreign_message_that_control_died_with_becomes_its_run(
         from celery import Celery
 
         foreign = Celery("stranger", broker=url, backend=url)
-        return foreign.send_task("infra_tasks.run_spec", [{"command": command}], countdown=3).id
+        # so long it is held; whoever looks for that on a busy machine is not to come too late
+        return foreign.send_task("infra_tasks.run_spec", [{"command": command}], countdown=15).id
 
     def was_taken():
         return book.scripts.client.hlen("unacked.control.n1") == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +17,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.chaos
 
-LIMIT_S, GRACE_S = 3.0, 1.0
+LIMIT_S, GRACE_S = 12.0, 1.0
+"""Long enough to kill everybody meanwhile, on a busy machine as well."""
 EVERYBODY = ("watcher", "worker", "children", "agent", "control", "redis", "beat", "flower")
 
 
@@ -32,13 +32,12 @@ def test_nothing_of_a_run_lives_past_its_limit_though_all_that_minds_it_is_dead(
     eventually(lambda: not any(node.role_pid(role) for role in ROLES), 10, "no role lives")
     assert is_alive(begun.pid)
     eventually(lambda: not node.run_processes(), 30, "all of it is gone")
-    lived_s = time.monotonic() - begun.at
     assert not any(is_alive(one.pid) for one in (begun, child))
     assert not any(node.role_pid(role) for role in ROLES), "somebody minded it"
-    assert lived_s >= LIMIT_S
     assert not effects.stamps("end"), "it came to its own end"
     node.up()
     (result,) = caller.results()
     assert (result["state"], result["reason"], result["attempt"]) == ("FAILURE", "timeout", 1)
     assert result["survivors"] == 0
+    assert result["duration_s"] >= LIMIT_S
     assert len(effects.stamps("start")) == 1

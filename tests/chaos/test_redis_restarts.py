@@ -59,6 +59,7 @@ def test_a_worker_consumes_again_soon_after_each_of_several_restarts_of_redis(
     long = call({"command": effects.command(habits=(f"until:{node.home / 'never'}",))})
     eventually(lambda: effects.stamps("start"), 30, "the long one runs")
     waiting = call(*[{"command": effects.command(0.05)} for _ in range(ENOUGH_WAITING)])
+    eventually(lambda: len(waiting.accepted()) == ENOUGH_WAITING, 60, "all are accepted")
     eventually(lambda: len(effects.stamps("end")) > 1, 30, "others run beside it")
     took = [consumes_after(effects, kill_redis(node, book), held=1) for _ in range(TIMES)]
     print(f"consumes again after {[round(one, 2) for one in took]} s; wanted {WANTED_S} s")  # noqa: T201

@@ -10,12 +10,20 @@ from chaos.checker import THAWED_S, Absence
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-RENEWED_S = 3.0
-"""A lease is this old at most while its node speaks; so long after a cut it does again. On a busy machine."""
+    from chaos.checker import Thaw
+
+RENEWED_S = 5.0
+"""So old is a lease when its node goes away, and so long after a cut it is renewed, both together at most: a second
+from renewal to renewal, three until a connection that fell silent is given up. On a busy machine."""
+TOLD_WITHIN_S = 5.0
+"""So long after its last note the end of a command may be known to nobody but its node: its shim writes it to the disk,
+its worker tells it. On a busy machine. Whoever is away from then on for longer than a lease cannot tell it in time."""
 RECOVERS_S = 10.0
 """So long after any strike a node, or Redis, is not itself again."""
 STOPS_AFTER_S = LEASE["stop_after_s"] - RENEWED_S
 LOST_AFTER_S = LEASE["lost_after_s"] - RENEWED_S
+LEAP_S = 10.0
+"""So much of every lease is gone when the clock of Redis is turned ahead, by however much."""
 
 
 class Away(NamedTuple):
@@ -27,25 +35,41 @@ class Away(NamedTuple):
     frozen: bool = False
 
 
-def absences(spans: Iterable[Away], struck: Iterable[Away] = ()) -> tuple[Absence, ...]:
+def absences(spans: Iterable[Away], struck: Iterable[Away] = (), leaps: Iterable[float] = ()) -> tuple[Absence, ...]:
     """Return what is to be allowed for; nothing for what was too short for any harm.
 
     `struck`: when else a node (all: "") was struck. That alone excuses nothing; but what came to its end then could not
-    be told before a cut that began meanwhile.
+    be told before a cut that began meanwhile. `leaps`: when the clock of Redis was turned ahead.
 
     A shim goes on while its node is cut off, to the moment at which it stops its command. One that was frozen stops it
     when it is thawed, be the command's work all but done, or only about to begin.
     """
-    found, others = [], list(struck)
+    found, others, ahead = [], list(struck), tuple(leaps)
     for one in _merged(spans):
+        lost = _outlasts_a_lease(one, ahead)
+        untold_since = min(one.since - TOLD_WITHIN_S, _untold_since(one, others)) if lost else one.since
         away_s = one.until - one.since
-        if one.frozen and away_s > STOPS_AFTER_S:
-            found.append(Absence(one.node, one.since, one.until + THAWED_S))
-        elif away_s > LOST_AFTER_S:
-            found.append(Absence(one.node, _untold_since(one, others), one.until))
+        if one.frozen and (lost or away_s > STOPS_AFTER_S):
+            found.append(Absence(one.node, untold_since, one.until + THAWED_S))
+        elif lost:
+            found.append(Absence(one.node, untold_since, one.until))
         elif away_s > STOPS_AFTER_S:
             found.append(Absence(one.node, one.since + STOPS_AFTER_S, one.until))
     return tuple(found)
+
+
+def behind_a_lease(thaws: Iterable[Thaw], spans: Iterable[Away], leaps: Iterable[float] = ()) -> tuple[Thaw, ...]:
+    """Return those of the thaws by which what the node had may be somebody else's."""
+    ahead = tuple(leaps)
+    lost = [one for one in _merged(spans) if _outlasts_a_lease(one, ahead)]
+    return tuple(
+        thaw for thaw in thaws if any(one.node == thaw.node and one.since <= thaw.at <= one.until for one in lost)
+    )
+
+
+def _outlasts_a_lease(one: Away, leaps: tuple[float, ...]) -> bool:
+    leapt = sum(one.since - RENEWED_S <= at <= one.until + RENEWED_S for at in leaps)
+    return one.until - one.since > LOST_AFTER_S - leapt * LEAP_S
 
 
 def _untold_since(one: Away, struck: list[Away]) -> float:

@@ -22,8 +22,9 @@ BY_ITS_CODE = frozenset({"", "exit_code"})
 """Why a run that was to fail may have failed; "" where a system gives no reason."""
 POISONED_AFTER = 3
 CONSUMES_WITHIN_S = 30.0
-NOTES_WITHIN_S = 1.0
-"""A command that has not come to its end lives, and will note that again, for so long after its last note."""
+NOTES_WITHIN_S = 3.0
+"""A command that has not come to its end lives, and will note that again, for so long after its last note: five times a
+second, on a busy machine less often."""
 THAWED_S = 3.0
 """What a frozen node does before its shims are awake as well: nobody can take that back (docs/chaos.md)."""
 
@@ -97,6 +98,9 @@ class _Check:
                 self.accepted[run] = (handed.since, handed.at)
                 if handed.sure:
                     self.sure.add(run)
+        self.notes = defaultdict(list)
+        for note in story.notes:
+            self.notes[note.run, note.token].append(note)
         self.attempts = defaultdict(list)
         for one in _attempts(story.notes):
             self.attempts[one.run].append(one)
@@ -169,7 +173,7 @@ class _Check:
     def overlapping(self) -> Iterator[Violation]:
         """Never two attempts of a run alive at once."""
         for run, attempts in self.attempts.items():
-            awake = [one for one in attempts if not all(map(self._thawing, self._notes_of(one)))]
+            awake = [one for one in attempts if self._is_awake(one)]
             for first, second in pairwise(sorted(awake, key=lambda one: one.since)):
                 if second.since < self._until(first):
                     yield Violation("overlapping", f"{run} ran twice at once: {self._told(run)}")
@@ -223,7 +227,8 @@ class _Check:
             for one in attempts:
                 by_node[one.node].append(one)
         for node, attempts in by_node.items():
-            most, at = _most_at_once(attempts)
+            awake = [one for one in attempts if self._is_awake(one)]
+            most, at = _most_at_once([one._replace(until=self._until(one)) for one in awake])
             if node in self.story.slots and most > self.story.slots[node]:
                 yield Violation("slots", f"{node} ran {most} at once at {at:.2f}, with {self.story.slots[node]} slots")
 
@@ -271,13 +276,17 @@ class _Check:
         part = self.parts.get(run)
         return part is not None and part.node == ""
 
+    def _is_awake(self, one: _Attempt) -> bool:
+        """It is more than what a thawed node does before its shims are awake."""
+        return not all(map(self._thawing, self._notes_of(one)))
+
     def _until(self, one: _Attempt) -> float:
         """When it was last alive, without what a thawed node does before its shims are awake."""
         alive = [note.at for note in self._notes_of(one) if not self._thawing(note)]
         return max(alive, default=one.since)
 
-    def _notes_of(self, one: _Attempt) -> Iterator[Note]:
-        return (note for note in self.story.notes if note.token == one.token and note.run == one.run)
+    def _notes_of(self, one: _Attempt) -> list[Note]:
+        return self.notes[one.run, one.token]
 
     def _thawing(self, note: Note) -> bool:
         """What an attempt does that slept through its lease, in the first moments after its thaw."""

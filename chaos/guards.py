@@ -72,8 +72,8 @@ def storm(
     return Storm(bed, calm, tell, GUARDS[name].script, folder)
 
 
-def _singles(count: int, part: Part) -> tuple[Item, ...]:
-    return tuple(Item(number, 0.0, "single", (part,)) for number in range(count))
+def _singles(count: int, part: Part, first: int = 0) -> tuple[Item, ...]:
+    return tuple(Item(number, 0.0, "single", (part,)) for number in range(first, first + count))
 
 
 def _chains(count: int, *parts: Part) -> tuple[Item, ...]:
@@ -157,7 +157,8 @@ GUARDS = {
             ),
         ),
         "two",
-        _script(_singles(1, Part((60.0, 0.1))), "cut-long", "cut", after=("start", 1), for_s=32.0),
+        # Healed once another node has it; by then the first one has stopped it, or it runs twice.
+        _script(_singles(1, Part((110.0, 0.1))), "cut-long", "cut", after=("start", 1), until=("start", 2), for_s=1.0),
         frozenset({"overlapping"}),
         "the node is cut off for longer than a lease (5)",
     ),
@@ -192,8 +193,15 @@ GUARDS = {
     "slot check": Guard(
         (Swap(f"{LUA}/claim.lua", "redis.call('SCARD', key('node', A.node, 'live')) >= A.slots", "false"),),
         "one",
+        # Those that run go on for as long as a busy machine may need to start the next children.
         _script(
-            _singles(2 * SLOTS, Part((9.0,), habits=HELD, node=PINNED)), "kill", "children", after=("start", SLOTS)
+            (
+                *_singles(SLOTS, Part((20.0,), habits=HELD, node=PINNED)),
+                *_singles(SLOTS, Part((0.5,), node=PINNED), first=SLOTS),
+            ),
+            "kill",
+            "children",
+            after=("start", SLOTS),
         ),
         frozenset({"slots"}),
         "the worker's children are killed while every slot is taken (1, 8)",

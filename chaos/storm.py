@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from chaos.strikes import Strike
 
 DRAIN_S = 420.0
+AT_MOST_S = 6 * DRAIN_S
+"""What its waits come to, one after the other, where a machine is busy with other things: no test ends it earlier."""
+AUDITED_WITHIN_S = 60.0
+"""What an audit finds and later finds no more was on its way."""
 STILL_S = 100.0
 """Nothing runs, nothing waits, nothing was noted or ended for so long (leases, visibility timeouts and sweeps are
 shorter by far): nothing will come any more, and what has not come is lost."""
@@ -285,6 +289,16 @@ class Storm:
             slots=dict.fromkeys(self.bed.nodes, self.bed.slots),
             unfinished=tuple(self.bed.unfinished()),
             living=tuple(self.bed.living()),
-            audit=tuple(self.bed.audit()),
+            audit=tuple(self._audit()),
             consumed_after_s=consumed,
         )
+
+    def _audit(self) -> list[str]:
+        found: list[str] = []
+
+        def is_clean() -> bool:
+            found[:] = self.bed.audit()
+            return not found
+
+        self._wait_for(is_clean, "the audit is clean", AUDITED_WITHIN_S)
+        return found

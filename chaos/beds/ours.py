@@ -114,6 +114,8 @@ def stop(node: WholeNode) -> None:
 
 def upgrade(node: WholeNode, folder: Path) -> None:
     """Start a stopped node with another version of the product, and take the files of the old one away."""
+    if node.watcher_pid():  # the end of another strike has started it again, with the old files
+        stop(node)
     former = node.code
     version = f"0.1.{next(_VERSIONS)}"
     node.take_code(copy_package(folder / f"code-{version}", version))

@@ -37,11 +37,12 @@ def kill_part(scene: Scene, strike: Strike) -> None:
 
 
 def _kill(scene: Scene, strike: Strike, part: str, *, harms: bool) -> None:
-    """Note whom it harms before and after: attempts begin and end meanwhile."""
-    before = scene.bed.attempts(strike.node)
-    hit(scene.bed.pids(part, strike.node), signal.SIGKILL)
+    """Note whom it harms between finding and striking: what was found has begun, and nobody has buried it yet."""
+    found = scene.bed.pids(part, strike.node)
+    alive = scene.bed.attempts(strike.node)
+    hit(found, signal.SIGKILL)
     if harms:
-        scene.cost.harmed.update([*before, *scene.bed.attempts(strike.node)])
+        scene.cost.harmed.update(alive)
 
 
 def kill_watcher(scene: Scene, strike: Strike) -> Undo:

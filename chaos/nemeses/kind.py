@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chaos.absences import LOST_AFTER_S, RECOVERS_S, Away, absences
+from chaos.absences import RECOVERS_S, Away, absences, behind_a_lease
 from chaos.checker import Strain, Thaw
 from chaos.clock import now
 
@@ -37,6 +37,8 @@ class Cost:
     away: list[Away] = field(default_factory=list)
     struck: list[Away] = field(default_factory=list)
     thawed: list[Thaw] = field(default_factory=list)
+    leaps: list[float] = field(default_factory=list)
+    redis_off_by_s: int = 0
     forgotten: list[tuple[float, float]] = field(default_factory=list)
     reasons: set[str] = field(default_factory=set)
     cancelled: set[str] = field(default_factory=set)
@@ -45,8 +47,8 @@ class Cost:
         """Return it for the checker."""
         return Strain(
             frozenset(self.harmed),
-            absences(self.away, self.struck),
-            tuple(self.thawed),
+            absences(self.away, self.struck, self.leaps),
+            behind_a_lease(self.thawed, self.away, self.leaps),
             tuple(self.forgotten),
             frozenset(self.reasons),
             within_s,
@@ -66,8 +68,13 @@ class Cost:
 
     def thaws(self, node: str, since: float) -> None:
         """Note that a node is thawed now."""
-        if now() - since > LOST_AFTER_S:
-            self.thawed.append(Thaw(node, since, now()))
+        self.thawed.append(Thaw(node, since, now()))
+
+    def turned_redis(self, by_s: int) -> None:
+        """Note that the clock of Redis is off by so much now: a step ahead shortens every lease."""
+        if by_s > self.redis_off_by_s:
+            self.leaps.append(now())
+        self.redis_off_by_s = by_s
 
 
 @dataclass

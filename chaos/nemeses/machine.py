@@ -13,6 +13,8 @@ from chaos.nemeses.kind import Kind
 from chaos.nemeses.links import LONG_S, SHORT_S, THREE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from chaos.nemeses.kind import Scene, Undo
     from chaos.strikes import Strike
 
@@ -49,10 +51,17 @@ def turn_clock(scene: Scene, strike: Strike) -> Undo:
 
 def turn_redis_clock(scene: Scene, strike: Strike) -> Undo:
     """Turn the wall clock of Redis."""
-    return _turn(scene, "redis", strike.target)
+    undo = _turn(scene, "redis", strike.target)
+    scene.cost.turned_redis(WAYS[strike.target])
+
+    def right_again() -> None:
+        undo()
+        scene.cost.turned_redis(0)
+
+    return right_again
 
 
-def _turn(scene: Scene, whose: str, way: str) -> Undo:
+def _turn(scene: Scene, whose: str, way: str) -> Callable[[], None]:
     turn = scene.bed.turn  # type: ignore[attr-defined]  # only this bed has clocks
     turn(whose, WAYS[way])
     return lambda: turn(whose, 0)

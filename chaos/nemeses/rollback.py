@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from chaos.nemeses.kind import Scene, Undo
     from chaos.strikes import Strike
 
-GONE_WITHIN_S = 5.0
+GONE_WITHIN_S = 30.0
+"""A killed process that waits for its disk may take its time."""
 LOOK_EVERY_S = 0.01
 
 

@@ -70,9 +70,13 @@ def no_descriptors(scene: Scene, strike: Strike) -> Undo:
     def give_back() -> None:
         """What was started meanwhile inherited it: that it should not have, and gets back as well."""
         scene.bed.restart(strike.node)
-        for pid in (*scene.bed.pids("everything", strike.node), *scene.bed.pids("zygotes", strike.node)):
-            with suppress(OSError):
-                resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        given: set[int] = set()
+        # Whoever was begun by one that had not got it back yet is found by another look.
+        while more := {pid for part in ("everything", "zygotes") for pid in scene.bed.pids(part, strike.node)} - given:
+            for pid in more:
+                with suppress(OSError):
+                    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+            given |= more
 
     return give_back
 

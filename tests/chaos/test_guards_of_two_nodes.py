@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING
 
 import pytest
 from guard_storms import NAMES, assert_missed, over, without
+from network import need_networks
 
 from chaos import beds
+from chaos.storm import AT_MOST_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(AT_MOST_S)]
 
 
 @pytest.fixture(autouse=True)
 def _whole():
-    """No node but those of the bed."""
+    """No node but those of the bed, and only where a machine can make networks."""
+    need_networks()
 
 
 @pytest.mark.parametrize("guard", NAMES["two"])

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from guard_storms import NAMES, assert_missed, without
 
+from chaos.storm import AT_MOST_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(AT_MOST_S)]
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 from guard_storms import NAMES, over
 
 from chaos import beds
+from chaos.storm import AT_MOST_S
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from chaos.beds.bed import Bed
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(AT_MOST_S)]
 
 
 @pytest.fixture(autouse=True)

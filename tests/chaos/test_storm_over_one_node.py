@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import pytest
 from short_storm import assert_nothing_breaks
 
+from chaos.storm import AT_MOST_S
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(AT_MOST_S)]
 
 
 @pytest.fixture(autouse=True)

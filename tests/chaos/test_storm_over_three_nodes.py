@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from network import need_networks
 from short_storm import assert_nothing_breaks
+
+from chaos.storm import AT_MOST_S
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(AT_MOST_S)]
 
 
 @pytest.fixture(autouse=True)
 def _whole():
-    """No node but what is struck."""
+    """No node but what is struck, and only where a machine can make networks."""
+    need_networks()
 
 
 def test_nothing_is_lost_and_nothing_done_twice(tmp_path: Path):

@@ -7,10 +7,10 @@ import pytest
 from chaos import beds
 from chaos.compare import HABITS
 from chaos.plan import Wish
-from chaos.storm import Storm, Weather
+from chaos.storm import AT_MOST_S, Storm, Weather
 from chaos.tally import tally
 
-pytestmark = pytest.mark.chaos
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(AT_MOST_S)]
 RUNS, SPAN_S = 40, 4.0
 
 

@@ -245,7 +245,7 @@ def test_a_node_that_was_away_excuses_what_any_node_may_take_and_ran_there_meanw
     assert again(code=0, node="n2").found(away("n1", 2.5, 90)) == ["doubled", "repeated"], "it had ended before"
     assert again(code=0, node="n2").found(away("n1", 0.1, 0.5)) == ["doubled", "repeated"], "it was back before"
     assert again(code=None, node="n2").found(away("n1", 2.5, 90)) == [], "it was alive, and had no time to note it"
-    assert again(code=None, node="n2").found(away("n1", 3.5, 90)) == ["repeated"], "it was no more"
+    assert again(code=None, node="n2").found(away("n1", 5.5, 90)) == ["repeated"], "it was no more"
     assert again(PINNED, code=0).found(away("n1", 1.5, 90)) == ["doubled", "repeated"], "it is that node's alone"
 
 
@@ -348,3 +348,14 @@ def test_a_storm_that_struck_nothing_proves_nothing():
     assert list(counted(calm(3, 3))) == ["calm"]
     assert calm(3, 2) == []
     assert calm(0, 0) == []
+
+
+def test_a_slot_is_free_though_what_slept_through_its_lease_has_a_last_word_in_the_moment_of_its_thaw():
+    thawed = Strain(absent=(Absence("n1", 1.5, 30.0 + THAWED_S),), thawed=(Thaw("n1", 1.5, 30.0),))
+    tale = Tale().hand_in("a").hand_in("b").also(slots={"n1": 1})
+    tale.attempt("a", until=30.2, code=None).attempt("a", 2, at=25.0, until=26.0, node="n2").end(
+        "a", token="2:c", at=27.0
+    )
+    tale.attempt("b", at=30.1, until=30.5).end("b", at=31.0)
+    assert tale.found(thawed) == []
+    assert "slots" in tale.found(replace(thawed, thawed=()))

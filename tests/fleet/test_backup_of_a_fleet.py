@@ -15,7 +15,7 @@ from docs_blocks import blocks
 from three_nodes import ThreeNodes
 from waiting import eventually
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.fleet
 
 PAGE = Path(__file__).parents[2] / "docs" / "backup.md"
 

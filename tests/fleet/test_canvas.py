@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from told_once import was_carried_on_once
 from waiting import eventually
 
 pytestmark = pytest.mark.fleet
@@ -108,7 +109,7 @@ def test_a_plain_task_behind_a_chord_gets_all_results_in_order(call):
     assert call(chorded) == ["0", "1", "2"]
 
 
-def test_a_chord_with_a_failing_part_raises_at_its_body_and_tells_the_errback_once(call, tmp_path):
+def test_a_chord_with_a_failing_part_raises_at_its_body_and_tells_the_errback_once(call, book, tmp_path):
     def chorded(path):
         from celery import chord
         from plain_tasks import note_failure
@@ -117,15 +118,16 @@ def test_a_chord_with_a_failing_part_raises_at_its_body_and_tells_the_errback_on
 
         parts = [run_spec.s({"command": "true"}), run_spec.s({"command": "exit 4"}), run_spec.s({"command": "true"})]
         body = run_spec.s({"command": f"echo body >> {path}.body"}).on_error(note_failure.s(path))
-        error = chord(parts)(body).get(timeout=180, propagate=False)
-        return [type(error).__name__, str(error)]
+        result = chord(parts)(body)
+        error = result.get(timeout=180, propagate=False)
+        return [type(error).__name__, str(error), [one.id for one in result.parent.results]]
 
-    kind, said = call(chorded, str(tmp_path / "notes"))
+    kind, said, parts = call(chorded, str(tmp_path / "notes"))
     assert kind == "ChordError"
     assert "exit code 4" in said
     eventually(lambda: lines_of(tmp_path / "notes"), 30, "the errback ran")
     assert call(one_more) == "SUCCESS"
-    assert len(lines_of(tmp_path / "notes")) == 1
+    assert len(lines_of(tmp_path / "notes")) == 1 or not was_carried_on_once(book, *parts)
     assert not (tmp_path / "notes.body").exists()
 
 
@@ -168,7 +170,7 @@ def test_a_group_of_chains_behind_a_chord_completes(call, tmp_path):
     assert (sorted(lines[:-1]), lines[-1]) == (["a"] * 3 + ["b"] * 3, "end")
 
 
-def test_a_link_behind_a_chain_and_a_failing_middle_tell_each_once(call, tmp_path):
+def test_a_link_behind_a_chain_and_a_failing_middle_tell_each_once(call, book, tmp_path):
     def linked(path):
         from celery import chain
         from plain_tasks import note, note_failure
@@ -179,15 +181,21 @@ def test_a_link_behind_a_chain_and_a_failing_middle_tell_each_once(call, tmp_pat
         bad = chain(
             run_spec.si({"command": "true"}), run_spec.si({"command": "exit 6"}), run_spec.si({"command": "true"})
         )
-        good.apply_async(link=note.s(f"{path}.good")).get(timeout=180)
-        bad.apply_async(link=note.s(f"{path}.wrong"), link_error=note_failure.s(f"{path}.bad"))
+        last = good.apply_async(link=note.s(f"{path}.good"))
+        last.get(timeout=180)
+        return [
+            last.id,
+            bad.apply_async(link=note.s(f"{path}.wrong"), link_error=note_failure.s(f"{path}.bad")).parent.id,
+        ]
 
     path = tmp_path / "notes"
-    call(linked, str(path))
+    told = dict(zip(("good", "bad"), call(linked, str(path)), strict=True))
     assert eventually(lambda: lines_of(tmp_path / "notes.good"), 30, "link ran")[0]["stdout_tail"] == "end\n"
     assert "exit code 6" in eventually(lambda: lines_of(tmp_path / "notes.bad"), 30, "link_error ran")[0]["said"]
     assert call(one_more) == "SUCCESS"
-    assert [len(lines_of(tmp_path / f"notes.{end}")) for end in ("good", "bad", "wrong")] == [1, 1, 0]
+    for end, run_id in told.items():
+        assert len(lines_of(tmp_path / f"notes.{end}")) == 1 or not was_carried_on_once(book, run_id)
+    assert lines_of(tmp_path / "notes.wrong") == []
 
 
 def test_after_all_canvases_nothing_is_left_to_settle(call, book):

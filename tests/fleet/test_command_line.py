@@ -63,19 +63,21 @@ def test_run_json_has_exactly_the_keys_of_a_result(node):
 def test_run_retries_when_asked(node, tmp_path):
     command = f"echo x >> {tmp_path}/tries; test $INFRA_ATTEMPT = 2"
     run_id = detached(node, "--retries", "1", "--name", "twice", "--", "sh", "-c", command)
-    assert is_in(node, run_id, "RETRY")["attempt"] == 1
-    assert is_in(node, run_id, "SUCCESS")["attempt"] == 2
+    ended = is_in(node, run_id, "SUCCESS")
+    assert ended["attempt"] == 2
+    assert [event["to"] for event in ended["events"]][-4:] == ["RETRY", "QUEUED", "STARTED", "SUCCESS"]
+    assert (tmp_path / "tries").read_text() == "x\nx\n"
 
 
 def test_a_run_is_followed_extended_cancelled_shown_and_run_again(node):
     began = time.time()
-    run_id = detached(node, "--timeout", "60", "--name", "walker", "--", "sh", "-c", "echo one; sleep 600; echo two")
+    run_id = detached(node, "--timeout", "10m", "--name", "walker", "--", "sh", "-c", "echo one; sleep 600; echo two")
     with subprocess.Popen(
         [sys.executable, "-m", "infra_tasks.cli", "logs", "-f", run_id[:13]],
         env=node.env, cwd=ROOT, stdout=subprocess.PIPE, text=True,
     ) as following:  # fmt: skip
         assert following.stdout.readline() == "one\n"
-        assert shown(node, "extend", run_id, "--by", "2m") == {"id": run_id, "timeout_s": 180}
+        assert shown(node, "extend", run_id, "--by", "2m") == {"id": run_id, "timeout_s": 720}
         assert run_id in [each["id"] for each in shown(node, "runs", "--state", "started")]
         status = shown(node, "status")
         assert status["runs"]["STARTED"] >= 1

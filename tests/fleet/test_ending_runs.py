@@ -184,20 +184,20 @@ def test_only_the_reasons_of_retry_on_are_tried_again(call):
 
 def test_a_run_past_its_limit_ends_with_everything_it_started(call, node):
     command = "trap '' TERM; echo begun; setsid sleep 311 & sleep 312; sleep 313"
-    raised = call.fails(get, call(accept, {"command": command, "timeout_s": 1, "grace_s": 1}))
+    raised = call.fails(get, call(accept, {"command": command, "timeout_s": 5, "grace_s": 1}))
     assert (raised.result["reason"], raised.result["survivors"], raised.result["stdout_tail"]) == (
         "timeout",
         0,
         "begun\n",
     )
-    assert 1 <= raised.result["duration_s"] < 100
+    assert 5 <= raised.result["duration_s"] < 300
     assert not [one for one in node.run_processes() if "31" in " ".join(one.cmdline())]
 
 
 def test_a_running_command_gets_more_time(call, book, node):
-    run_id = call(accept, {"command": ["sh", "-c", "sleep 9; echo whole"], "timeout_s": 8})
+    run_id = call(accept, {"command": ["sh", "-c", "sleep 16; echo whole"], "timeout_s": 15})
     starts(book, run_id)
-    assert book.runs.extend(run_id, 30, ceiling_s=7200) == 38
+    assert book.runs.extend(run_id, 300, ceiling_s=7200) == 315
     assert call(get, run_id)["stdout_tail"] == "whole\n"
 
 
@@ -244,5 +244,5 @@ def test_a_foreign_client_that_knows_only_the_broker_gets_its_result(node, call,
 
 def test_afterwards_no_process_of_any_run_is_left(node):
     eventually(lambda: not node.run_processes(), 30, "no process of a run lives")
-    assert not list((node.home / "live").iterdir())
+    eventually(lambda: not list((node.home / "live").iterdir()), 30, "every end is struck off")
     assert psutil.pid_exists(node.watcher_pid())

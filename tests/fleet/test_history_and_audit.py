@@ -20,7 +20,7 @@ def audit(node, *options):
 def test_a_living_node_is_clean_and_old_runs_move_to_its_archive(own_node, own_book, tmp_path):
     specs = tmp_path / "specs.json"
     specs.write_text(json.dumps(SPECS))
-    done = own_node.infra("submit", str(specs), "--wait", within_s=110)
+    done = own_node.infra("submit", str(specs), "--wait")
     assert done.returncode == 1, done.stderr
     code, said = audit(own_node)
     assert (code, said["findings"]) == (0, [])

@@ -10,7 +10,7 @@ import pytest
 from three_nodes import ThreeNodes
 from waiting import eventually
 
-pytestmark = [pytest.mark.fleet, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.fleet
 
 QUEUES = """import json
 from infra_tasks.app import app
@@ -99,6 +99,7 @@ def test_a_run_given_up_is_killed_when_its_node_comes_back(two, book):
     os.kill(watcher, signal.SIGSTOP)
     try:
         two["n2"].kill("agent")
+        eventually(lambda: two["n2"].role_pid("agent") is None, 30, "it says nothing more")
         _forty_seconds_pass(book, "n2")
         assert "UNREACHABLE" in infra(two, "runs", "--limit", "1")
         assert json.loads(infra(two, "abandon", run_id, "--yes", "--json"))["abandoned"] is True

@@ -117,7 +117,7 @@ def test_what_cannot_be_fetched_is_said_and_comes_when_it_can(three, call, tmp_p
     now = eventually(lambda: (one := shown())["brought"] and one, 120, "they come later")
     assert held(now["folder"]) == {"a": "hi\n"}
     assert now["error"] is None
-    assert not list((home.home / "fetch").iterdir())
+    eventually(lambda: not list((home.home / "fetch").iterdir()), 30, "nothing more is wanted")
 
 
 def test_a_fetch_that_is_killed_half_way_is_finished_by_the_next_control(three, call):

@@ -192,7 +192,8 @@ def test_a_command_that_a_project_has_not_is_named(own_node, sources, own_call):
 def test_the_code_of_a_retried_run_is_that_of_its_first_attempt(own_node, sources, own_call, own_book):
     spec = {"command": "cat code.txt; test $INFRA_ATTEMPT = 2", "project": "app", "retries": 1, "retry_backoff_s": 2}
     run_id = own_call(accept, spec)
-    eventually(lambda: own_book.runs.peek(run_id)[0] == "RETRY", 30, "its first attempt failed")
+    failed = lambda: "RETRY" in {event.to_state for event in own_book.runs.events(run_id)}  # noqa: E731
+    eventually(failed, 30, "its first attempt failed")
     (sources / "app" / "code.txt").write_text("newest\n")
     assert own_call(get, run_id)["stdout_tail"] == "new\n"
     assert run(own_call, {"command": ["cat", "code.txt"], "project": "app"})["stdout_tail"] == "newest\n"
@@ -223,7 +224,10 @@ def test_more_slots_take_effect_and_what_runs_goes_on(own_node, sources, own_cal
 
 
 def test_a_broken_nodes_json_is_said_and_the_node_goes_on_until_it_is_mended(own_node, sources, own_call, own_book):
-    (own_node.home / "nodes.json").write_text('{"fleet": "test", "nodes": {"n1": {"slots": "many"')
+    broken = own_node.home / ".broken.json"  # whole at once: half of it would be broken in another way
+    broken.write_text('{"fleet": "test", "nodes": {"n1": {"slots": "many"')
+    broken.chmod(0o600)
+    broken.rename(own_node.home / "nodes.json")
     log = own_node.home / "logs" / "watcher.log"
     eventually(lambda: "nodes.json is wrong" in log.read_text(), 30, "the watcher says so")
     assert run(own_call, {"command": ["echo", "still"]})["stdout_tail"] == "still\n"
@@ -233,8 +237,8 @@ def test_a_broken_nodes_json_is_said_and_the_node_goes_on_until_it_is_mended(own
     assert said.returncode == 2
     assert "nodes.json" in said.stderr
     assert "Traceback" not in said.stderr
-    write(own_node, sources, labels=[*LABELS, "fresh"])
     worker = own_node.role_pid("worker")
+    write(own_node, sources, labels=[*LABELS, "fresh"])
     assert run(own_call, {"command": ["echo", "mended"], "labels": ["fresh"]})["stdout_tail"] == "mended\n"
     eventually(lambda: own_node.role_pid("worker") not in {None, worker}, 30, "the worker took it up")
     assert log.read_text().count("nodes.json is wrong") == 1

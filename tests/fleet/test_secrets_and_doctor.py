@@ -76,17 +76,19 @@ def pages_of_flower(node: WholeNode, run_id: str) -> bytes:
 
 def all_of(redis: Any) -> Iterator[str]:
     """Give every value of every key."""
-    read = {"hash": redis.hgetall, "string": redis.get, "set": redis.smembers, "stream": redis.xrange}
+    read = {
+        "hash": redis.hgetall,
+        "string": redis.get,
+        "set": redis.smembers,
+        "stream": redis.xrange,
+        "zset": lambda key: redis.zrange(key, 0, -1),
+        "list": lambda key: redis.lrange(key, 0, -1),
+    }
     for key in redis.scan_iter():
         kind = redis.type(key)
         yield key
-        yield str(
-            redis.zrange(key, 0, -1)
-            if kind == "zset"
-            else redis.lrange(key, 0, -1)
-            if kind == "list"
-            else read[kind](key)
-        )
+        if kind != "none":  # a queue that is empty again
+            yield str(read[kind](key))
 
 
 def holders(folder: Path) -> set[str]:

@@ -27,8 +27,12 @@ MODE = 0o600
 ROOM_BYTES = 512
 """What is written over later has this size from the start, filled up with blanks."""
 LOCK_TRIES = 5
+LOCK_TRIES_WHILE_LOOKED_AT = 2000
 LOCK_TRY_EVERY_S = 0.005
-"""Somebody who only looks (`is_locked`) holds the lock for microseconds; that must not fail a taker."""
+"""Somebody who only looks (`is_locked`) holds the lock for microseconds, or longer where he is put to sleep in between.
+
+That must not fail a taker: a lock that can be shared is held by such people alone.
+"""
 
 
 class Attempt:
@@ -49,11 +53,15 @@ class Attempt:
     def take_lock(self) -> int | None:
         """Make the folder, take the lock; return its fd (close-on-exec; closing it frees the lock), None if held."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)  # noqa: PTH103  no pathlib in a shim
-        for _ in range(LOCK_TRIES):
+        found_held = 0
+        for _ in range(LOCK_TRIES_WHILE_LOOKED_AT):
             fd = os.open(self._file("lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
             if _locked(fd, fcntl.LOCK_EX) and self._is_our_lock(fd):
                 return fd
+            found_held += not _locked(fd, fcntl.LOCK_SH)
             os.close(fd)
+            if found_held == LOCK_TRIES:
+                break
             time.sleep(LOCK_TRY_EVERY_S)
         return None
 

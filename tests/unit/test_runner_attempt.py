@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import stat
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import pairwise
 
 import pytest
@@ -65,6 +68,20 @@ def test_who_only_looks_never_keeps_a_taker_out(attempt):
     finally:
         stop.set()
         looker.join()
+
+
+def test_who_was_put_to_sleep_while_he_looked_keeps_no_taker_out(attempt):
+    os.close(attempt.take_lock())
+    looking = os.open(attempt.folder / "lock", os.O_RDONLY)
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    with ThreadPoolExecutor(1) as beside:
+        taking = beside.submit(attempt.take_lock)
+        with suppress(TimeoutError):
+            taking.result(0.3)
+        os.close(looking)
+        lock = taking.result(180)
+    assert lock is not None
+    os.close(lock)
 
 
 def test_orders_are_merged_also_when_given_at_once(attempt):

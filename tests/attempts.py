@@ -126,12 +126,12 @@ class Rig:
         attempt = self.attempt(command, **changes)
         return attempt, self.launch(attempt)
 
-    def run(self, command: list[str], within_s: float = 40, **changes: Any) -> tuple[Attempt, dict[str, Any]]:
+    def run(self, command: list[str], within_s: float = 180, **changes: Any) -> tuple[Attempt, dict[str, Any]]:
         """Start a command, wait for the end of its shim, return its exit record."""
         attempt, shim = self.start(command, **changes)
         return attempt, self.ended(attempt, shim, within_s)
 
-    def ended(self, attempt: Attempt, shim: Shim, within_s: float = 40) -> dict[str, Any]:
+    def ended(self, attempt: Attempt, shim: Shim, within_s: float = 180) -> dict[str, Any]:
         """Wait for the end of a shim and return the exit record."""
         assert shim.wait(within_s), f"the shim still lives: {attempt.started()}"
         record = attempt.exit_record()
@@ -158,8 +158,13 @@ class Rig:
         return eventually(lambda: (len(self.seen()) >= count and self.seen()) or None, 30, f"{count} processes")
 
     def alive(self, attempt: Attempt) -> list[int]:
-        """Return who lives of those that told their pid, or carries the mark."""
-        return [pid for pid in psutil.pids() if is_alive(pid) and (pid in set(self.seen()) or _carries(pid, attempt))]
+        """Return who lives of those that told their pid (and not who has it by now), or carries the mark."""
+        told = set(self.seen())
+
+        def is_ours(pid: int) -> bool:
+            return (pid in told and str(self.pids) in command_line(pid)) or _carries(pid, attempt)
+
+        return [pid for pid in psutil.pids() if is_alive(pid) and is_ours(pid)]
 
     def _clean(self, attempt: Attempt) -> None:
         record, started = attempt.record(), attempt.started()

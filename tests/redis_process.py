@@ -43,6 +43,10 @@ def refusing_port() -> Iterator[int]:
         yield int(held.getsockname()[1])
 
 
+# A disk that is busy holds every write up: it is kept before it is acknowledged.
+ANSWERS_WITHIN_S = 120
+
+
 class RedisProcess:
     """One server. `start`, `kill`, `stop`, `copy_to` / `restore_from` for rolling it back."""
 
@@ -102,15 +106,18 @@ class RedisProcess:
 
     def waited_for(self, key: str) -> bool:
         """Say whether somebody has subscribed to a key and then looked whether it is there."""
-        with redis.Redis(port=self.port, password=self.password or None, socket_timeout=2) as client:
+        with self._client() as client:
             done = [one["cmd"] for one in client.client_list()]
             return bool(client.pubsub_channels(key)) and "get" in done
 
     def put(self, key: str, text: str) -> None:
         """Write a value and announce it, as the script that ends a run does."""
-        with redis.Redis(port=self.port, password=self.password or None, socket_timeout=2) as client:
+        with self._client() as client:
             client.set(key, text)
             client.publish(key, text)
+
+    def _client(self) -> redis.Redis:
+        return redis.Redis(port=self.port, password=self.password or None, socket_timeout=ANSWERS_WITHIN_S)
 
     def kill(self) -> None:
         if self.process:

@@ -129,6 +129,10 @@ class SshServer:
         found = [one for one in self._marked() if not _name(one).startswith("sshd")]
         return [one for one in found if all(word in _line(one) for word in words)]
 
+    def kill_commands(self, *words: str) -> None:
+        """kill -9 of those; some end by themselves as soon as another one of them is gone."""
+        _signal_all(self.commands(*words), signal.SIGKILL)
+
     def admit(self, root: Path) -> None:
         """Write what a node needs to log in here: `<root>/ssh/config` names the key, `known_hosts` the host's."""
         config = root / "ssh" / "config"

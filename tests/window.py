@@ -38,11 +38,16 @@ class Window(Terminal):
         return "\n".join(self.shown).rstrip()
 
     def comes_to(self, what, within_s=240):
-        """Wait until a text stands there, or until `what(text)` is true of the whole picture."""
+        """Wait until a text stands there, or until `what(text)` is true of the whole picture; return that picture.
+
+        A line is emptied before it is drawn anew: what is wanted of several lines belongs into `what`.
+        """
         deadline = time.monotonic() + within_s
-        while not (what(self.look()) if callable(what) else what in self.look()):
-            assert time.monotonic() < deadline, f"{what!r} not within {within_s} s; shown:\n{self.look()}"
-        return self.look()
+        text = self.look()
+        while not (what(text) if callable(what) else what in text):
+            assert time.monotonic() < deadline, f"{what!r} not within {within_s} s; shown:\n{text}"
+            text = self.look()
+        return text
 
     def resize(self, columns, rows):
         self._screen.resize(rows, columns)

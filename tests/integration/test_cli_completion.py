@@ -38,6 +38,7 @@ def home(tmp_path, redis_process):
 @pytest.fixture
 def run(home):
     ledger = open_ledger(home)
+    ledger.scripts.client.flushall()
     yield submit(ledger, open_fleet(home), {"command": "true", "name": "night run"}, run_id="some-run-chosen-by-hand")
     ledger.scripts.client.flushall()
     ledger.close()

@@ -103,7 +103,7 @@ def interrupted(terminal):
     for _ in range(5):
         terminal.types("\x03")
         with suppress(AssertionError):
-            return terminal.ends(5)
+            return terminal.ends(30)
     raise AssertionError(f"Ctrl-C does not end it; seen: {terminal.seen!r}")
 
 

@@ -29,7 +29,7 @@ def test_a_file_edited_while_its_bytes_go_is_noticed(far, yard, rsync):
     taken = yard.snapshot()
     late = f"{{ while ! ls {far.shelf}/.building-*/.big.* >/dev/null 2>&1; do :; done; "
     late += f"printf x | dd of={place} bs=1 seek=3999999 conv=notrunc 2>/dev/null; }} &"
-    rsync.does(late, real=f"{REAL} --bwlimit=2000")
+    rsync.does(late, real=f"{REAL} --bwlimit=500")
     with pytest.raises(SourceChanging, match="'big'"):
         far.push(taken)
     assert far.trees() == far.half_built() == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ from contextlib import suppress
 import psutil
 import pytest
 from far_node import FarNode
+from ssh_server import SshServer
 from tree_digest import digest_of
 from waiting import eventually
 from yard import Yard, tree
@@ -97,8 +97,7 @@ def test_kill_9_of_rsync_half_way_is_begun_anew_and_goes_through(far, rsync, hal
 def test_kill_9_of_the_far_rsync_half_way_is_begun_anew_and_goes_through(far, rsync, half_way):
     process = half_way()
     rsync.does()
-    for one in far.server.commands("rsync", "--server"):
-        one.send_signal(signal.SIGKILL)
+    far.server.kill_commands("rsync", "--server")
     assert process.communicate(timeout=180) == ("brought\n", "")
     assert_next_try_is_right(far, rsync)
 
@@ -122,18 +121,24 @@ def test_an_rsync_that_hangs_is_ended_at_its_own_deadline(far, rsync, monkeypatc
     assert_next_try_is_right(far, rsync)
 
 
-def test_transfers_to_one_node_share_one_connection_of_ssh(far, rsync, yard):
-    def logins():
-        return (far.server.folder / "log").read_text(errors="replace").count("Accepted publickey")
+def test_transfers_to_one_node_share_one_connection_of_ssh(rsync, yard, tmp_path):
+    server = SshServer(tmp_path / "own-sshd").start()  # nobody else may still be on his way in
+    far = FarNode(yard, tmp_path / "far", server)
 
-    before = logins()
-    far.push()
-    assert logins() == before + 2, "one for our line, one for rsync"
-    for text in ("2", "3"):
-        yard.write(a=text)
+    def logins():
+        return (server.folder / "log").read_text(errors="replace").count("Accepted publickey")
+
+    try:
         far.push()
-    assert len(rsync.lines()) == 3
-    assert logins() == before + 2
+        assert logins() == 2, "one for our line, one for rsync"
+        for text in ("2", "3"):
+            yard.write(a=text)
+            far.push()
+        assert len(rsync.lines()) == 3
+        assert logins() == 2
+    finally:
+        far.close()
+        server.close()
 
 
 def test_a_link_that_is_cut_half_way_is_called_again_and_goes_through(far, rsync, half_way):
@@ -159,18 +164,24 @@ def test_a_link_that_stays_cut_is_said_and_the_code_goes_once_it_is_back(far, rs
     assert_next_try_is_right(far, rsync)
 
 
-IMPATIENT = """
+# Only from then on: a porter may take its time to start.
+IMPATIENT_ONCE = """
+        import os, threading, time
         from infra_tasks.releases.remote import connecting, line, ssh_files
-        line.SILENCE_S = line.START_S = ssh_files.CONNECT_S = 3
-        line.CONNECT_S = connecting.CONNECT_S = 3
-        ssh_files.ALIVE_EVERY_S, ssh_files.ALIVE_MISSED = 1, 2
+        ssh_files.ALIVE_EVERY_S, ssh_files.ALIVE_MISSED = 2, 3
+        def lose_patience():
+            while not os.path.exists({sign!r}):
+                time.sleep(0.02)
+            line.SILENCE_S = line.START_S = line.CONNECT_S = connecting.CONNECT_S = ssh_files.CONNECT_S = 3
+        threading.Thread(target=lose_patience, daemon=True).start()
 """
 
 
-def test_a_node_that_falls_silent_half_way_is_given_up(far, rsync, half_way):
-    process = half_way(IMPATIENT)
+def test_a_node_that_falls_silent_half_way_is_given_up(far, rsync, half_way, tmp_path):
+    process = half_way(IMPATIENT_ONCE.format(sign=str(tmp_path / "impatient")))
     rsync.does()
     far.server.freeze()
+    (tmp_path / "impatient").touch()
     try:
         said, _ = process.communicate(timeout=180)
         assert said.startswith(("NodeUnreachable", "TransferBroken")), said
@@ -182,8 +193,7 @@ def test_a_node_that_falls_silent_half_way_is_given_up(far, rsync, half_way):
 def test_a_porter_killed_half_way_leaves_nothing_that_counts(far, rsync, half_way):
     process = half_way()
     rsync.does()
-    for one in far.server.commands("porter"):
-        one.send_signal(signal.SIGKILL)
+    far.server.kill_commands("porter")
     said, _ = process.communicate(timeout=180)
     assert said == "brought\n" or said.startswith("NodeUnreachable"), said
     assert_next_try_is_right(far, rsync)
@@ -209,7 +219,7 @@ def test_an_rsync_whose_builder_died_never_writes_into_the_tree_of_the_next(far,
     orphaned = pushing(far, rsync)
     try:
         eventually((tmp_path / "held").exists, 60, "the first rsync is about to start")
-        kill_all(far.server.commands("porter"))
+        far.server.kill_commands("porter")
         far.yard.write(a="0ne", sub__b="2wo")  # what it would bring now is not what was asked for
         far.calls_from(twin)
         rsync.slow(SLOW_KIB_PER_S)
@@ -296,6 +306,7 @@ def test_different_releases_and_projects_go_side_by_side(far, rsync, yard):
     assert [(far.tree(one) / "a").read_text() for one in taken] == list("0123")
 
 
+@pytest.mark.timeout(1800)  # it is twenty pushes, one after the other
 def test_killed_at_any_moment_the_next_try_is_right(far, rsync, yard):
     seed = int(os.environ.get("INTERRUPT_SEED", "7"))
     print(f"INTERRUPT_SEED={seed}")  # noqa: T201  shown when the test fails
@@ -338,21 +349,15 @@ def near_rsync(far, rsync, process):
 
 
 def far_rsync(far, rsync, process):
-    kill_all(far.server.commands("rsync", "--server"))
+    far.server.kill_commands("rsync", "--server")
 
 
 def porter(far, rsync, process):
-    kill_all(far.server.commands("porter"))
+    far.server.kill_commands("porter")
 
 
 def session(far, rsync, process):
     far.server.cut()
-
-
-def kill_all(processes):
-    for one in processes:
-        with suppress(psutil.Error):
-            one.kill()
 
 
 def assert_is_what_its_name_says(far, name):

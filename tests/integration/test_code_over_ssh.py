@@ -16,6 +16,8 @@ from yard import Yard, tree
 
 from infra_tasks.errors import NamesCollide, SourceUnreadable
 from infra_tasks.releases import ensure_release
+from infra_tasks.releases.remote import connecting
+from infra_tasks.releases.remote import line as line_module
 from infra_tasks.releases.remote.pull import PullCarrier
 
 NFC, NFD = (unicodedata.normalize(form, "caf\u00e9") for form in ("NFC", "NFD"))
@@ -248,6 +250,7 @@ def test_what_git_ignores_stays_here_and_a_folder_that_is_no_git_tree_goes_by_it
     assert not [path for path in tree(far.tree(plain)) if path.endswith("log")]
 
 
+@pytest.mark.timeout(1800)  # it is read four times, and sent once
 def test_a_file_of_two_gigabytes_arrives(far, yard, tmp_path):
     size = 2**31 + 1
     with yard.put("big", b"begin").open("r+b") as file:
@@ -270,7 +273,7 @@ def test_a_file_of_two_gigabytes_arrives(far, yard, tmp_path):
 def test_of_a_large_file_the_bytes_that_are_there_are_told_while_it_is_on_its_way(far, rsync, yard):
     big = 12 << 20
     yard.put("big", os.urandom(big))
-    rsync.slow(2_500)
+    rsync.slow(1_500)
     told = []
     far.push(progress=told.append)
     assert any(1 << 20 < one.size_bytes < big for one in told), "it is in the middle for seconds"
@@ -302,7 +305,10 @@ def test_a_folder_below_the_home_of_who_logs_in_is_found_there(yard, tmp_path):
         server.close()
 
 
-def test_more_transfers_at_once_than_a_connection_takes_sessions_all_go_through(yard, server, tmp_path):
+def test_more_transfers_at_once_than_a_connection_takes_sessions_all_go_through(yard, server, tmp_path, monkeypatch):
+    for module in (line_module, connecting):  # fourteen porters start at the same moment
+        monkeypatch.setattr(module, "CONNECT_S", 180)
+    monkeypatch.setattr(line_module, "START_S", 180)
     for number in range(200):
         yard.put(f"d{number % 9}/f{number}", os.urandom(10_000))
     taken = yard.snapshot()

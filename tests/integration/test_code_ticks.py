@@ -37,6 +37,7 @@ class Fleet:
         (home / "nodes.json").write_text(json.dumps(said))
         self.ledger = Ledger.at(self.redis.url)
         self.call = Caller({**os.environ, "INFRA_HOME": str(home), "PYTHONPATH": str(REPOSITORY)})
+        self.call(names)  # what it imports takes longer than a node may be silent, when the machine is busy
 
     def spoke(self, node: str, ago_s: float = 0) -> None:
         self.ledger.claims.renew(

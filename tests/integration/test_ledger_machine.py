@@ -355,7 +355,7 @@ class Fleet(RuleBasedStateMachine):
             assert len([one for one in alive if one.node == node]) <= slots, f"too much on {node}: {alive}"
 
 
-@pytest.mark.timeout(1200 if LONG else 600)
+@pytest.mark.timeout(6000 if LONG else 1800)
 def test_no_sequence_of_calls_gives_a_run_two_ends_or_two_lives(tmp_path: Path) -> None:
     Fleet.server = RedisProcess(tmp_path / "redis").start()
     Fleet.copies = tmp_path / "copy"

@@ -198,7 +198,7 @@ def test_a_dispatch_that_died_is_done_again(kit: Kit) -> None:
     run = kit.submit(project="p")
     kit.claims.dispatch("begin", run, "d1", node="a", actor="a")
     for _ in range(3):
-        kit.pass_time(40)
+        kit.pass_time(30)
         assert kit.claims.dispatch("renew", run, "d1", node="a", actor="a")["said"] == "ok"
         kit.sweep()
     assert kit.state(run) == "SYNCING"

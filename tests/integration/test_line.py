@@ -149,7 +149,7 @@ def test_a_porter_that_chatters_is_not_believed(lines, server, far):
 
 @pytest.mark.parametrize("says", ["while printf x; do sleep 0.2; done", "cat /dev/zero"], ids=["drips", "floods"])
 def test_a_message_without_an_end_is_given_up(lines, server, far, monkeypatch, says):
-    monkeypatch.setattr(line_module, "START_S", 2.0)
+    monkeypatch.setattr(line_module, "START_S", 6.0)
     monkeypatch.setattr(line_module, "LONGEST_BYTES", 1 << 20)
     (far.root / "bin" / "porter").write_text(f"#!/bin/sh\n{says}\n")
     with pytest.raises(NodeUnreachable, match="does not come to an end"), lines.to(peer(server, far)):
@@ -238,8 +238,7 @@ def test_a_porter_ends_with_its_caller(lines, server, far):
 
 def test_a_killed_porter_is_an_error_in_words_not_a_hang(lines, server, far):
     with lines.to(peer(server, far)) as line:
-        for process in server.commands("releases.remote.porter"):
-            process.kill()
+        server.kill_commands("releases.remote.porter")
         with pytest.raises(NodeUnreachable, match=r"porter ended|connection was lost"):
             line.ask("hello")
 

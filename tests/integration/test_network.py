@@ -41,7 +41,7 @@ def echo(network):
     server.communicate()
 
 
-def talks(network, *, inside=(), within_s=1):
+def talks(network, *, inside=(), within_s=30):
     code = f"import socket; s = socket.create_connection(({network.host('n2')!r}, 4747), {within_s}); s.sendall(b'x')"
     argv = [*inside, sys.executable, "-c", f"{code}; assert s.recv(1)"]
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
@@ -51,10 +51,10 @@ def test_places_reach_each_other_and_this_machine_until_a_link_is_cut(network, e
     assert talks(network)
     assert talks(network, inside=network.inside("n1"))
     network.cut("n1")
-    assert not talks(network, inside=network.inside("n1"))
+    assert not talks(network, inside=network.inside("n1"), within_s=1)
     assert talks(network)
     network.heal("n1")
-    eventually(lambda: talks(network, inside=network.inside("n1")), 20, "n1 is back")
+    eventually(lambda: talks(network, inside=network.inside("n1"), within_s=5), 20, "n1 is back")
 
 
 @pytest.mark.parametrize("how", ["cut", "deafen", "mute"])
@@ -66,7 +66,7 @@ def test_an_open_connection_falls_silent_and_goes_on_when_the_link_is_healed(net
         with pytest.raises(TimeoutError):
             talk.recv(1)
         network.heal("n2")
-        talk.settimeout(30)
+        talk.settimeout(180)
         assert talk.recv(1) == b"a"
 
 

@@ -50,7 +50,7 @@ def test_outputs_of_a_run_are_in_their_folder_and_in_its_result(rig: Rig):
 ENDS = {
     "exit code": ("exit 3", {}, ("FAILURE", "exit_code")),
     "signal": ("kill -9 $$", {}, ("FAILURE", "signal")),
-    "timeout": ("sleep 60", {"timeout_s": 0.5, "grace_s": 0}, ("FAILURE", "timeout")),
+    "timeout": ("sleep 60", {"timeout_s": 5, "grace_s": 0}, ("FAILURE", "timeout")),
 }
 
 
@@ -198,7 +198,7 @@ def test_after_a_sleep_of_the_machine_nobody_is_taken_for_frozen(
 ):
     run_id = ended_and_left(rig, monkeypatch, "echo 1 > a", "a")
     (entry,) = live.attempts(rig.home)
-    monkeypatch.setattr(gather, "LOOK_AGAIN_AFTER_S", 1.0)
+    monkeypatch.setattr(gather, "LOOK_AGAIN_AFTER_S", 5.0)
     found: list[Any] = []
     arguments = (rig.here.current(), rig.ledger, entry.token, entry.folder)
     looks = Thread(target=lambda: found.append(gather.gather(*arguments)))
@@ -219,7 +219,7 @@ def test_after_a_sleep_of_the_machine_nobody_is_taken_for_frozen(
 
 def test_an_end_waits_for_no_outputs_of_other_runs(rig: Rig, monkeypatch: pytest.MonkeyPatch):
     rig.n2_speaks()  # and fetches nothing
-    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 60.0)
+    monkeypatch.setattr(gather, "HOME_PATIENCE_S", 600.0)
     slow = ended_and_left(rig, monkeypatch, "echo 1 > a", "a", at=rig.other)
     rig.turn_of_the_agent()
     eventually(lambda: rig.turn_of_the_agent() or rig.asked(), 30, "n2 is asked, and waited for")

@@ -31,7 +31,7 @@ from workers.policy import Patience
 from workers.roles import REDIS
 from workers.watcher import Watcher
 logging.basicConfig(level=logging.INFO)
-plan = dataclasses.replace(REDIS, patience=Patience(boot_s=30, silence_s=float(sys.argv[1]), stop_s=1))
+plan = dataclasses.replace(REDIS, patience=Patience(boot_s=90, silence_s=float(sys.argv[1]), stop_s=float(sys.argv[2])))
 sys.exit(Watcher(home(), lambda: (plan,)).run())
 """
 
@@ -39,14 +39,14 @@ sys.exit(Watcher(home(), lambda: (plan,)).run())
 class Node:
     """A watcher with nothing but the redis role."""
 
-    def __init__(self, root: Path, silence_s: float = 20) -> None:
+    def __init__(self, root: Path, silence_s: float = 60, stop_s: float = 60) -> None:
         self.home = Home(root)
         root.mkdir(exist_ok=True)
         self._env = {**os.environ, "INFRA_HOME": str(root), "PYTHONPATH": str(REPO)}
         self.said = root / "said"
         with self.said.open("ab") as said:
             self.watcher = subprocess.Popen(
-                [sys.executable, "-c", SCRIPT, str(silence_s)],
+                [sys.executable, "-c", SCRIPT, str(silence_s), str(stop_s)],
                 env=self._env,
                 stdout=said,
                 stderr=said,
@@ -126,7 +126,7 @@ def test_a_torn_last_write_does_not_keep_the_server_down(node: Node):
 
 
 def test_a_frozen_server_is_replaced_and_keeps_its_port(tmp_path: Path):
-    node = Node(tmp_path, silence_s=2)
+    node = Node(tmp_path, silence_s=5, stop_s=1)
     try:
         first = node.answers()
         port = json.loads(node.home.ports_json.read_text())["redis"]

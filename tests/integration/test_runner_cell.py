@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from attempts import Rig
@@ -97,8 +98,9 @@ def test_without_a_home_there_is_no_cell(monkeypatch):
 
 
 HOLDS_MORE = """
+import sys
 from infra_tasks.runner import cell
-made = cell.make("before-the-wall")
+made = cell.make(sys.argv[1])
 made.enter()
 held = bytearray(64 * 1024 * 1024)
 made.leave(8 * 1024 * 1024)
@@ -107,10 +109,9 @@ print(len(held), made.kills())
 
 
 def test_whoever_starts_the_command_is_never_behind_its_wall_however_late_it_leaves(home):
-    said = subprocess.run([sys.executable, "-c", HOLDS_MORE], capture_output=True, text=True, check=False)
-    eventually(
-        lambda: cell.remove("before-the-wall") or f"{cell.NAME}before-the-wall" not in cells(home), 30, "it is gone"
-    )
+    cookie = uuid4().hex
+    said = subprocess.run([sys.executable, "-c", HOLDS_MORE, cookie], capture_output=True, text=True, check=False)
+    eventually(lambda: cell.remove(cookie) or f"{cell.NAME}{cookie}" not in cells(home), 30, "it is gone")
     assert (said.returncode, said.stdout) == (0, f"{64 * MIB} 0\n"), said.stderr
 
 

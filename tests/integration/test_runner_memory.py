@@ -35,7 +35,7 @@ def test_a_process_that_holds_too_much_is_ended_and_told_how_much_it_was(rig):
     _, record = rig.run(rig.program(HOLD + "hold(90); last()"), wall=False, memory_bytes=60 * MIB)
     assert (record["outcome"], record["signal"], record["survivors"]) == ("memory", signal.SIGTERM, 0)
     assert "allowed are 60.0 MiB" in record["error"]
-    assert record["max_rss_bytes"] > 90 * MIB
+    assert record["max_rss_bytes"] > 60 * MIB  # it may be seen before it holds all it wants
 
 
 def test_many_small_processes_count_together_and_none_survives(rig):

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from attempts import PYTHON, Rig
+from attempts import PYTHON, Rig, is_alive
 from waiting import eventually
 
 from infra_tasks.runner import output
@@ -94,6 +94,13 @@ while size:
         size //= 2
 """
 
+
+def has_ended(attempt: Attempt) -> bool:
+    """Say whether a command was started and lives no more, recorded or not."""
+    pid = (attempt.started() or {}).get("command_pid")
+    return bool(pid) and not is_alive(pid)
+
+
 if os.geteuid() == 0:
 
     def test_a_disk_that_became_full_does_not_lose_the_exit_record(rig):
@@ -111,6 +118,7 @@ if os.geteuid() == 0:
             folder = disk / "run" / "1"
             program = FILL.replace("fd =", f"os.unlink({str(folder / 'reserve')!r})\nfd =") + "sys.exit(6)"
             attempt, shim = rig.start([*PYTHON, program, str(disk / "filler")], folder=folder)
+            eventually(lambda: has_ended(attempt), said="the command has filled the disk")
             assert not shim.wait(2), "it does not end without its record"
             assert attempt.is_locked()
             assert attempt.exit_record() is None
@@ -123,7 +131,7 @@ if os.geteuid() == 0:
             os.close(attempt.take_lock())
             subprocess.run([*PYTHON, FILL, str(disk / "filler")], check=True)
             shim = rig.launch(attempt)
-            assert not shim.wait(1)
+            assert not shim.wait(5)
             (disk / "filler").unlink()
             record = rig.ended(attempt, shim)
         assert (record["outcome"], record["started_at"]) == ("lost", None)

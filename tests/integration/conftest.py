@@ -1,4 +1,7 @@
-"""A near node with a source and a far one behind a real sshd, for tests of code on its way between them."""
+"""A near node with a source and a far one behind a real sshd, for tests of code on its way between them.
+
+And a fleet whose runs are accepted, taken and ended by the test, for tests of what people and programs ask of runs.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 from executor_rig import ExecutorRig
 from far_node import FarNode
+from redis_process import RedisProcess
 from rsync_on_path import RsyncOnPath
+from run_fleet import TestFleet, fleet_at
 from ssh_server import SshServer
 from yard import Yard
 
@@ -16,8 +21,6 @@ from infra_tasks.settings import Home
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from redis_process import RedisProcess
 
     from infra_tasks.ledger import Ledger
 
@@ -61,3 +64,23 @@ def executor_rig(tmp_path: Path, ledger: Ledger, redis_process: RedisProcess) ->
     made = ExecutorRig(Home(tmp_path), ledger, redis_process.url)
     yield made
     made.zygote.close()
+
+
+@pytest.fixture(scope="module")
+def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisProcess]:
+    """A Redis of one file alone, which is emptied and frozen at will."""
+    one = RedisProcess(tmp_path_factory.mktemp("redis")).start()
+    yield one
+    one.kill()
+
+
+@pytest.fixture
+def fleet(own_redis: RedisProcess, tmp_path: Path) -> Iterator[TestFleet]:
+    """A fleet with one node whose Redis is somewhere else, empty at first; nobody takes its runs but the test."""
+    yield from fleet_at(tmp_path / "home", own_redis.url)
+
+
+@pytest.fixture(scope="module")
+def shared_fleet(own_redis: RedisProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestFleet]:
+    """The same for a whole file; what one test leaves in it the next one finds."""
+    yield from fleet_at(tmp_path_factory.mktemp("fleet") / "home", own_redis.url)

@@ -11,8 +11,7 @@ import threading
 from contextlib import aclosing
 
 import pytest
-from redis_process import RedisProcess
-from run_fleet import fleet_at
+from run_fleet import spoken_to
 from waiting import eventually
 from whole_node import ROOT
 
@@ -22,24 +21,11 @@ from infra_tasks.aside import AHEAD, THREAD_NAME, Stream
 from infra_tasks.model.run import Reason, State
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture(scope="module")
-def shared(server, tmp_path_factory):
-    yield from fleet_at(tmp_path_factory.mktemp("fleet"), server.url)
-
-
 @pytest.fixture
-def fleet(shared, monkeypatch):
+def fleet(shared_fleet, monkeypatch):
     """A fleet whose only node is the test; no thread of a call is left when the test is over."""
-    monkeypatch.setenv("INFRA_HOME", str(shared.home.root))
-    shared.ledger.scripts.client.flushall()
-    yield shared
+    spoken_to(shared_fleet, monkeypatch)
+    yield shared_fleet
     eventually(lambda: not threads(), 30, "every thread has ended")
 
 
@@ -171,7 +157,7 @@ def test_logs_come_as_they_are_written_and_who_stops_early_leaves_no_thread(flee
     assert asyncio.run(main()) == ["2", "3"]
 
 
-def test_a_hanging_redis_holds_up_neither_the_loop_nor_its_end(fleet, server, monkeypatch):
+def test_a_hanging_redis_holds_up_neither_the_loop_nor_its_end(fleet, own_redis, monkeypatch):
     monkeypatch.setattr(awaiting, "ANSWER_TIMEOUT_S", 600.0)
     began, ticks = threading.Event(), []
 
@@ -184,7 +170,7 @@ def test_a_hanging_redis_holds_up_neither_the_loop_nor_its_end(fleet, server, mo
         taken.writes(b"one\n")
         reading = asyncio.create_task(reads(taken.id))
         assert await asyncio.to_thread(began.wait, 180)
-        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(own_redis.process.pid, signal.SIGSTOP)
         waiting = asyncio.create_task(infra_tasks.await_runs(taken.id))
         await in_time(lambda: len(threads()) == 2)
         for _ in range(20):
@@ -199,7 +185,7 @@ def test_a_hanging_redis_holds_up_neither_the_loop_nor_its_end(fleet, server, mo
         assert ticks == [2] * 20, "the loop went on"
         assert len(threads()) == 2, "the loop has ended before those who hang"
     finally:
-        os.kill(server.process.pid, signal.SIGCONT)
+        os.kill(own_redis.process.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize(

@@ -6,25 +6,12 @@ import json
 import shutil
 
 import pytest
-from redis_process import RedisProcess
-from run_fleet import fleet_at, started
+from run_fleet import started
 
 from infra_tasks.history.archive import Archive
 from infra_tasks.history.export import Export
 from infra_tasks.model.run import Reason, State
 from infra_tasks.node import this_node
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    yield from fleet_at(tmp_path / "home", server.url)
 
 
 def limited(fleet, **limits):

@@ -11,8 +11,6 @@ from contextlib import suppress
 
 import pytest
 from cli_process import Terminal
-from redis_process import RedisProcess
-from run_fleet import fleet_at
 from waiting import eventually
 
 from infra_tasks.audit.look import Auditor
@@ -21,18 +19,6 @@ from infra_tasks.model.audit import Row, Sums, check_run, check_sums
 from infra_tasks.model.audit_here import AttemptSeen, check_attempt
 from infra_tasks.model.hint import RUN_TASK, envelope
 from infra_tasks.node import this_node
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    yield from fleet_at(tmp_path / "home", server.url)
 
 
 @pytest.fixture

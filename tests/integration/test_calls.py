@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from redis_process import RedisProcess
-from run_fleet import fleet_at
+from run_fleet import fleet_at, spoken_to
 from waiting import eventually
 
 import infra_tasks
@@ -17,24 +17,11 @@ from infra_tasks import BadInput, BadSpec, OutputLine, RunFailed, RunRevoked, St
 from infra_tasks.model.run import Reason, State
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture(scope="module")
-def shared(server, tmp_path_factory):
-    yield from fleet_at(tmp_path_factory.mktemp("fleet"), server.url)
-
-
 @pytest.fixture
-def fleet(shared, monkeypatch):
+def fleet(shared_fleet, monkeypatch):
     """A fleet whose only node is the test, without a run yet; this process speaks to it."""
-    monkeypatch.setenv("INFRA_HOME", str(shared.home.root))
-    shared.ledger.scripts.client.flushall()
-    return shared
+    spoken_to(shared_fleet, monkeypatch)
+    return shared_fleet
 
 
 @contextmanager

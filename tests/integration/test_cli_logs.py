@@ -16,16 +16,9 @@ from run_fleet import fleet_at, started
 from infra_tasks.cli.whole_lines import LONGEST_LINE_BYTES
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture(scope="module")
-def fleet(server, tmp_path_factory):
-    yield from fleet_at(tmp_path_factory.mktemp("fleet") / "home", server.url)
+@pytest.fixture
+def fleet(shared_fleet):
+    return shared_fleet
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import re
 import signal
 import time
 
-import pytest
 from cli_process import Terminal
 from redis_process import RedisProcess
 from run_fleet import fleet_at, started
@@ -19,18 +18,6 @@ from infra_tasks.ledger import search
 from infra_tasks.ledger.runs import Submission
 from infra_tasks.model.run import Reason, State
 from infra_tasks.model.spec import RunSpec
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    yield from fleet_at(tmp_path / "home", server.url)
 
 
 def many(fleet, count, beginning="many", **spec):

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import getpass
 import json
+import re
 import socket
 
 import pytest
 from cli_process import Terminal
-from redis_process import RedisProcess
-from run_fleet import fleet_at, started
+from run_fleet import started
 from waiting import eventually
 
 from infra_tasks.sweep import sweep
 
 ME = f"{getpass.getuser()}@{socket.gethostname()}"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    yield from fleet_at(tmp_path / "home", server.url)
 
 
 def speaks(fleet, uuid="u1"):
@@ -73,7 +61,8 @@ def test_a_drain_says_what_it_waits_for_goes_on_behind_ctrl_c_and_ends_when_the_
     taken, waits = fleet.takes(fleet.accepts(name="long one", node="n1")), fleet.accepts(node="n1")
     with Terminal(fleet.home.root, "node", "drain", "n1", "--deadline", "30m", columns=160) as terminal:
         terminal.shows(f"n1 · 1 to end: {taken.id[:8]} (long one)")
-        terminal.shows("of 2h · stopped in 29m")
+        terminal.shows("of 2h")
+        terminal.shows(" · stopped in 29m")
         terminal.types("\x03")
         assert terminal.ends() == 130
         assert "the drain goes on" in terminal.seen
@@ -81,7 +70,7 @@ def test_a_drain_says_what_it_waits_for_goes_on_behind_ctrl_c_and_ends_when_the_
     with started(fleet, "node", "drain", "n1", "--json") as process:
         taken.ends(exit_code=0)
         eventually(lambda: sweep(fleet.ledger, "n1") or process.poll() is not None, said="it is drained")
-        said = json.loads(process.communicate(timeout=30)[0])
+        said = json.loads(process.communicate(timeout=180)[0])
     assert (process.returncode, said) == (0, {"node": "n1", "drained": True, "waiting": [waits]})
     assert fleet.ledger.runs.peek(waits)[0] == "QUEUED"
     assert fleet.json("node", "uncordon", "n1")["lifted"]["drain"] == "drained"
@@ -93,10 +82,10 @@ def test_a_run_of_a_silent_node_is_unreachable_since_and_given_up_by_hand_alone(
     done = fleet.infra("abandon", taken.id, "--yes")
     assert (done.code, "which spoke" in done.err, f"infra cancel {taken.id}" in done.err) == (2, True, True)
     falls_silent(fleet)
-    assert "n1 (silent 4" in fleet.infra("runs").out
+    assert re.search(r"n1 \(silent \d", fleet.infra("runs").out)
     said = fleet.json("show", taken.id)
     assert said["state"] == "UNREACHABLE"
-    assert said["unreachable_since"] == pytest.approx(fleet.ledger.nodes.now() - 40, abs=30)
+    assert said["unreachable_since"] == float(fleet.ledger.nodes.one("n1").fields["seen_at"])
     assert "since" in fleet.infra("show", taken.id).out
     assert f"`infra abandon {taken.id[:8]}`" in fleet.infra("why", taken.id).out
     assert "say --yes" in fleet.infra("abandon", taken.id).err

@@ -10,25 +10,12 @@ import time
 import pytest
 from cli_process import Terminal, infra
 from redis_process import RedisProcess
-from run_fleet import TestFleet, fleet_at, started
+from run_fleet import TestFleet, started
 from waiting import eventually
 
 from infra_tasks.model.run import RESULT_KEYS, Reason, State
 from infra_tasks.settings import Home
 from infra_tasks.submit import submit
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    """A fleet with one node whose Redis is somewhere else, empty at first; nobody takes its runs but the test."""
-    yield from fleet_at(tmp_path / "home", server.url)
 
 
 def test_a_detached_run_is_in_the_ledger_as_it_was_said(fleet):
@@ -294,8 +281,9 @@ def test_a_pinned_run_on_a_silent_node_is_shown_unreachable(fleet):
     taken = fleet.takes(fleet.accepts("true", node="n1"))
     fleet.ledger.claims.renew(patience_s=1, node="n1", uuid="u1", boot_id="b", slots=2, labels="[]", version="0",
                               info="{}", longest_s=120, live=[])  # fmt: skip
+    fleet.was_heard("n1", time.time() + 3600)
     assert fleet.json("show", taken.id)["state"] == "STARTED"
-    fleet.ledger.scripts.client.hset(fleet.ledger.scripts.key("node", "n1"), "seen_at", time.time() - 3600)
+    fleet.was_heard("n1", time.time() - 3600)
     assert fleet.json("show", taken.id)["state"] == "UNREACHABLE"
     assert [run["id"] for run in fleet.json("runs", "--state", "unreachable")] == [taken.id]
     assert "UNREACHABLE" in fleet.infra("runs").out
@@ -429,6 +417,7 @@ def test_why_says_in_a_sentence_what_a_run_waits_for_and_where_it_went(fleet):
     roles = json.dumps({"roles": [{"name": "worker", "state": "running"}]})
     fleet.ledger.claims.renew(patience_s=1, node="n2", uuid="u2", boot_id="b", slots=1, labels="[]", version="0",
                               info=roles, longest_s=120, live=[])  # fmt: skip
+    fleet.was_heard("n2", time.time() + 3600)
     first, second = fleet.accepts(name="first"), fleet.accepts(name="second")
     fleet.ledger.claims.claim(first, 1, "c1", node="n2", uuid="u2", slots=1, labels=[], actor="n2")
     said = fleet.json("why", second[:13])

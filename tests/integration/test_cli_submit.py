@@ -63,16 +63,9 @@ class Fleet:
         return HandingIn(self.ledger, tell, patience_s=0.1, **said)
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
 @pytest.fixture
-def fleet(server, tmp_path):
-    made = Fleet(Home(tmp_path / "home"), server.url)
+def fleet(own_redis, tmp_path):
+    made = Fleet(Home(tmp_path / "home"), own_redis.url)
     yield made
     made.ledger.close()
 

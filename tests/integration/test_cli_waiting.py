@@ -19,19 +19,6 @@ from infra_tasks.model.run import RESULT_KEYS, Reason, State
 from infra_tasks.model.spec import RunSpec
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.process.send_signal(signal.SIGCONT)
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    yield from fleet_at(tmp_path / "home", server.url)
-
-
 @pytest.mark.parametrize(
     ("states", "code"),
     [
@@ -93,7 +80,7 @@ def test_a_thousand_are_waited_for_and_only_those_that_have_not_ended_are_asked_
         assert len(set(lines)) == 999
         before = asked(fleet)
         eventually(lambda: asked(fleet) >= before + 4, said="it goes on looking")
-        assert asked(fleet) - before < 100, "what has ended is not read again"
+        assert asked(fleet) - before < len(ids) - 1, "what has ended is not read again"
         fleet.ledger.runs.cancel(ids[0])
         assert process.wait(180) == 130
 
@@ -103,7 +90,7 @@ def asked(fleet):
     return fleet.ledger.scripts.client.info("commandstats")["cmdstat_hmget"]["calls"]
 
 
-def test_a_timeout_is_kept_and_ctrl_c_heard_while_redis_is_frozen(fleet, server):
+def test_a_timeout_is_kept_and_ctrl_c_heard_while_redis_is_frozen(fleet, own_redis):
     run_id = fleet.accepts()
     with (
         Terminal(fleet.home.root, "wait", run_id) as terminal,
@@ -111,7 +98,7 @@ def test_a_timeout_is_kept_and_ctrl_c_heard_while_redis_is_frozen(fleet, server)
     ):
         terminal.shows("1 run to come: 1 QUEUED")
         timed.shows("1 run to come: 1 QUEUED")
-        os.kill(server.process.pid, signal.SIGSTOP)
+        os.kill(own_redis.process.pid, signal.SIGSTOP)
         try:
             terminal.shows("does not answer")
             terminal.types("\x03")
@@ -119,7 +106,7 @@ def test_a_timeout_is_kept_and_ctrl_c_heard_while_redis_is_frozen(fleet, server)
             assert "which ends by itself" in terminal.seen
             assert timed.ends() == 124
         finally:
-            os.kill(server.process.pid, signal.SIGCONT)
+            os.kill(own_redis.process.pid, signal.SIGCONT)
     assert fleet.ledger.runs.peek(run_id)[0] == "QUEUED"
 
 

@@ -9,8 +9,6 @@ from collections import Counter
 
 import pytest
 from ledger_kit import Kit
-from redis_process import RedisProcess
-from run_fleet import fleet_at
 
 from infra_tasks.history.archive import Archive
 from infra_tasks.history.export import DAY_S, Export, archivist
@@ -31,18 +29,6 @@ def kit(redis_process):
 @pytest.fixture
 def history(kit):
     return History(kit.scripts)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    redis = RedisProcess(tmp_path_factory.mktemp("redis")).start()
-    yield redis
-    redis.kill()
-
-
-@pytest.fixture
-def fleet(server, tmp_path):
-    yield from fleet_at(tmp_path / "home", server.url)
 
 
 def ended(kit, **spec):

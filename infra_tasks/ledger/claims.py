@@ -170,6 +170,7 @@ class Claims:
             cause=cause,
             rules=rules,
             warning=warning,
+            overdue_s=HINT_OVERDUE_S,
         )
 
     def sweep(self, node: str) -> Answer:

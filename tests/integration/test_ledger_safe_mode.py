@@ -9,6 +9,7 @@ from ledger_kit import FAILED, LOST, WORKED, Kit
 from redis_process import RedisProcess
 
 from infra_tasks.model.run import State
+from infra_tasks.routing import dispatch_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,6 +152,21 @@ def test_a_copy_from_before_its_dispatch_learns_the_code_a_run_was_recorded_for(
     step = kit.submit(project="p", options={"headers": {"root_id": first}})
     assert dispatched(kit, step, "two") == {"said": "fixed", "release": "one"}, "a canvas runs one release"
     kit.close()
+
+
+def test_a_dispatch_that_safe_mode_refused_is_asked_for_as_soon_as_that_is_over(kit: Kit) -> None:
+    kit.renew("a")
+    present(kit)
+    run = kit.submit(project="p")
+    kit.another_server()
+    kit.redis.delete(dispatch_queue("a"))  # its hint was taken
+    assert kit.claims.dispatch("begin", run, "d", node="a", actor="d")["said"] == "refused"
+    present(kit)
+    assert kit.sweep()["moved"] == 1, "not only when the hint is overdue"
+    assert kit.redis.llen(dispatch_queue("a")) == 1
+    assert kit.sweep()["moved"] == 0, "and once"
+    assert dispatched(kit, run, "one")["said"] == "ok"
+    kit.check()
 
 
 def dispatched(kit: Kit, run: str, release: str, **more: str) -> dict[str, Any]:

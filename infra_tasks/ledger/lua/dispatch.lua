@@ -2,18 +2,22 @@
 -- its queue with its release, 'later' gives it back for another try after retry_in_s, using one retry.
 -- move, run, dispatch (random id: the dispatcher's token), lease_s, release, actor, node, retry_in_s, cause,
 -- rules (JSON text: how a node makes the release ready; kept from the first dispatch, as the release is), keep_s,
--- warning (for the person who wants the run)
+-- warning (for the person who wants the run), overdue_s (age of a hint that should have been taken)
 -- The first run of a canvas that is dispatched fixes the release of the project for all its other runs (root:<run>).
 -- answer: {said = 'ok', spec, project, release, retries_used} | {said = 'refused', state} | {said = 'fixed', release}: its
 --         canvas was faster, with another release: bring that one, and say 'end' again
 local now, at = tick()
 local r = get(A.run, 'state', 'dispatch', 'spec', 'project', 'release', 'not_before', 'retries_used', 'rules',
-  'root', 'canvas', 'warning')
+  'root', 'canvas', 'warning', 'dispatch_queue')
 local root = r[9] ~= '' and r[9] or (r[10] == '1' and A.run)
 if r[5] == '' and root then r[5] = redis.call('HGET', key('root', root), r[4]) or '' end
 local function refused() return cjson.encode({said = 'refused', state = r[1]}) end
 local ok = cjson.encode({said = 'ok', spec = r[3], project = r[4], release = r[5], retries_used = tonumber(r[7]) or 0})
-if guarded(now) then return refused() end
+if guarded(now) then
+  -- Its hint is used up, and so overdue at once: the first sweep after safe mode pushes another one.
+  if r[1] == 'PENDING' then redis.call('ZADD', key('waiting', r[12]), 'XX', num(now - A.overdue_s), A.run) end
+  return refused()
+end
 local mine = r[1] == 'SYNCING' and r[2] == A.dispatch
 if A.move == 'begin' then
   if mine then return ok end

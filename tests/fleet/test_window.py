@@ -326,6 +326,8 @@ def test_no_secret_is_told_by_a_worker_or_shown_by_flower(window_node, glass, ca
     assert "control@n1" in told["workers"]
     pages = ["/", "/workers", "/tasks", "/broker", "/metrics", "/worker/worker@n1", "/worker/control@n1", "/nothing"]
     pages += ["/api/workers?refresh=1", "/api/tasks", "/api/queues/length", *(f"/task/{run_id}" for run_id in ids)]
+    for worker in ("worker@n1", "control@n1"):  # Flower asks them itself, and waits a second for an answer
+        eventually(lambda worker=worker: "broker_url" in glass.asks(f"/worker/{worker}")[2], WITHIN_S, "it is known")
     told |= {page: glass.asks(page)[2] for page in pages}
     assert "broker_url" in told["/worker/worker@n1"]
     for place, text in told.items():

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from infra_tasks.errors import AlreadyRunning, RoleFailed
@@ -20,15 +21,32 @@ if TYPE_CHECKING:
 
     from infra_tasks.settings import Home
 
+# So long nothing may get on: no role more may have come up. How long all of them take is the machine's business.
 WITHIN_S = 60.0
 LOOK_EVERY_S = 0.02
 HOPELESS_RESTARTS = 3  # a role that died so often will not be up in a moment
 WATCHER = (sys.executable, "-m", "workers.watcher")
 
 
+@dataclass
+class Patience:
+    """How long to wait for roles: as long as one more is up every now and then."""
+
+    within_s: float
+    until: float
+    most_up: int = 0
+
+    def is_over(self, up: int, now: float) -> bool:
+        """Say whether it is, `up` roles being up at `now` (a monotonic moment)."""
+        if up > self.most_up:
+            self.most_up, self.until = up, now + self.within_s
+        return now > self.until
+
+
 def detach(home: Home, argv: Sequence[str] = WATCHER, within_s: float = WITHIN_S) -> int:
     """Start the watcher in a session of its own, output to `logs/watcher.log`; return its pid when all roles are up.
 
+    `within_s`: how long to wait for the first role, and after each for the next one.
     Raises AlreadyRunning; RoleFailed with the last lines of the log when the watcher died, or of the role that does
     not come up. In the second case the watcher goes on trying.
     """
@@ -47,13 +65,13 @@ def detach(home: Home, argv: Sequence[str] = WATCHER, within_s: float = WITHIN_S
 
 
 def _wait_until_up(home: Home, watcher: subprocess.Popen[bytes], within_s: float) -> None:
-    deadline = time.monotonic() + within_s
+    patience = Patience(within_s, time.monotonic() + within_s)
     while not _is_up(home, watcher.pid):
         if watcher.poll() is not None:
             said = last_lines(RoleFiles(home, "watcher").log)
             raise RoleFailed(f"the watcher ended with exit code {watcher.returncode}:\n{said}")
         broken = _broken_role(home, watcher.pid)
-        if broken or time.monotonic() > deadline:
+        if broken or patience.is_over(_count_up(home, watcher.pid), time.monotonic()):
             raise RoleFailed(_complaint(home, broken or _late_role(home), watcher.pid, within_s))
         time.sleep(LOOK_EVERY_S)
 
@@ -81,6 +99,12 @@ def _is_up(home: Home, pid: int) -> bool:
 
 def _roles(home: Home) -> dict[str, dict[str, object]]:
     return {path.stem: read_json(path) for path in sorted(home.roles.glob("[!.]*.json"))}
+
+
+def _count_up(home: Home, pid: int) -> int:
+    if read_json(home.root / "watcher.json").get("pid") != pid:
+        return 0  # what an earlier watcher left
+    return sum(role.get("state") == "running" for role in _roles(home).values())
 
 
 def _broken_role(home: Home, pid: int) -> str | None:

@@ -47,6 +47,10 @@ def decline(kit: Kit, run: str) -> str:
     return kit.claims.decline(run, number, f"c{number}", cause="too old", actor="worker a", **OLD)["said"]
 
 
+def has_hint(kit: Kit, run: str) -> bool:
+    return kit.redis.zscore(kit.key("waiting", kit.field(run, "queue")), run) is not None
+
+
 def pooled(kit: Kit, label: str, **spec: object) -> str:
     return kit.submit(node=None, labels=[label], **spec)
 
@@ -87,6 +91,34 @@ def test_who_declined_and_was_upgraded_may_take_it(kit: Kit, label: str) -> None
     claim(kit, run, label)
     decline(kit, run)
     assert claim(kit, run, label, version="2")["said"] == "claimed"
+
+
+def test_asked_again_after_the_next_node_took_it_a_node_hears_that_it_has_declined(kit: Kit, label: str) -> None:
+    run = pooled(kit, label)
+    claim(kit, run, label)
+    decline(kit, run)
+    claim(kit, run, label, node="b")
+    said = kit.claims.decline(run, 1, "c1", cause="too old", actor="worker a", **OLD)["said"]
+    assert (said, kit.state(run), kit.field(run, "claim_node")) == ("declined", "STARTED", "b")
+
+
+@pytest.mark.parametrize(
+    ("before", "spec"), [(1, {"name": "n", "max_running": 1}), (32, {})], ids=["of its name", "in its lane"]
+)
+def test_what_a_node_is_too_old_for_holds_up_none_that_it_knows(
+    kit: Kit, label: str, before: int, spec: dict[str, object]
+) -> None:
+    new = [pooled(kit, label, **spec) for _ in range(before)]
+    for run in new:
+        claim(kit, run, label)
+        decline(kit, run)
+    known = pooled(kit, label, **spec)
+    for run in new:
+        assert claim(kit, run, label)["said"] == "refused"
+    assert has_hint(kit, known), "else no node of this version comes to it before the fleet is upgraded"
+    assert claim(kit, known, label)["said"] == "claimed"
+    kit.finish((known, kit.runs.peek(known)[1], kit.field(known, "claim")))
+    assert claim(kit, new[0], label, node="b")["said"] == "claimed"
 
 
 def test_what_is_pinned_or_is_to_be_cancelled_is_not_given_back(kit: Kit, label: str) -> None:

@@ -39,20 +39,20 @@ end
 local declined = leased and r[14] ~= '' and cjson.decode(r[14])[A.node]
 if declined and declined.version == A.version and tonumber(declined.till) > now then
   -- To the end of the queue: should no other node come for it, it must not keep this one from what it can do.
+  give_way(A.run, r[7], r[13], r[6], now)
   return refused('older', {handed_back = handed_back(true)})
 end
 -- A number may be left out (its folder was buried before its claim arrived), never used again.
 if A.attempt <= last then return refused('attempt', {attempt = last}) end
 if r[10] ~= '' and tonumber(r[10]) <= now then return refused('expired') end
+local has_slot = redis.call('SCARD', key('node', A.node, 'live')) < A.slots
 for _, gate in ipairs(gates(A.run, r[6])) do
   if is_full(gate) or is_kept(A.run, gate, now) then
-    leave_queue(A.run, now)
-    put(A.run, 'refused', '1')
-    stand_in_line(A.run, gate)
+    step_back(A.run, gate, has_slot, now)
     return refused('running', {of = gate.what})
   end
 end
-if redis.call('SCARD', key('node', A.node, 'live')) >= A.slots then
+if not has_slot then
   redis.call('ZADD', key('waiting', r[6]), 'XX', num(now), A.run)
   if leased then return refused('full', {handed_back = handed_back()}) end
   -- The hint is in good hands: its worker asks again until a slot is free. So those behind may have theirs.

@@ -9,10 +9,12 @@ local DECLINED_FOR_S = 600
 local r = get(A.run, 'state', 'attempt', 'claim', 'node', 'cancel', 'dispatch', 'declined')
 local declined = r[7] ~= '' and cjson.decode(r[7]) or {}
 if tonumber(r[2]) ~= A.attempt or r[3] ~= A.claim then
-  return declined[A.node] and r[1] == 'QUEUED' and '{"said":"declined"}' or '{"said":"refused"}'
+  -- The next node may have taken it before an answer that got lost was asked for again.
+  local before = declined[A.node]
+  return before and before.claim == A.claim and '{"said":"declined"}' or '{"said":"refused"}'
 end
 if not held(r[1], r[6]) or r[4] ~= '' or r[5] ~= '' then return '{"said":"refused"}' end
-declined[A.node] = {version = A.version, till = num(now + DECLINED_FOR_S)}
+declined[A.node] = {version = A.version, claim = A.claim, till = num(now + DECLINED_FOR_S)}
 free_slot(A.run, A.node, now)
 put(A.run, 'declined', cjson.encode(declined), 'lease_until', '', 'claim', '')
 move(A.run, r[1], 'QUEUED', at, A.actor, A.cause, token(A.attempt, A.claim))

@@ -16,7 +16,8 @@
 -- running:<gate>   set   runs with a claim, of a project or a name (with a limit or without)
 -- most_running     hash  project -> how many of it may run;  most_running:by  hash  project -> node whose nodes.json says so
 -- ahead:<line>     set   runs that went through this gate and wait with a hint (not those whose hint is in the hands of the
---                         node they are pinned to, which is full: it goes on when a slot is free, and holds up nobody meanwhile)
+--                         node they are pinned to, which is full: it goes on when a slot is free, and holds up nobody meanwhile;
+--                         nor those that a node is too old for)
 -- line:<line>      zset  run -> its number (field `line` of the run, kept for good: who was first stays first)
 -- lines            set   lines somebody stands in;  lines:<gate>  set  those of one gate
 -- kept:<gate>      zset  run -> its number: of those that found the gate full when their node had a slot, and have a hint now. So
@@ -213,6 +214,19 @@ local function leave_queue(id, now)
       give_way(id, r[4], r[5], queue, now)
     end
   end
+end
+
+-- From its queue back into the line of a gate that is shut for it. Others are let through when it stands there: none that
+-- came later is to have the place before it. `late`: its node had a slot for it.
+local function step_back(id, gate, late, now)
+  local r = get(id, 'queue', 'in_line', 'project', 'name')
+  keep_no_place(id, r[3], r[4])
+  if late then put(id, 'refused', '1') end
+  redis.call('ZREM', key('waiting', r[1]), id)
+  if r[2] ~= '' then redis.call('ZREM', key('line', r[2]), id) end
+  stand_in_line(id, gate)
+  if r[2] ~= '' then go_on(r[2], now) end
+  give_way(id, r[3], r[4], r[1], now)
 end
 
 -- What a run takes a place of while it runs.

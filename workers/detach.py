@@ -122,9 +122,7 @@ def _late_role(home: Home) -> str | None:
 
 
 def _complaint(home: Home, name: str | None, pid: int, within_s: float) -> str:
+    said = last_lines(RoleFiles(home, name or "watcher").log)
     if name is None:
-        return (
-            f"the watcher (pid {pid}) is not up after {within_s:.0f} s:\n{last_lines(RoleFiles(home, 'watcher').log)}"
-        )
-    said = last_lines(RoleFiles(home, name).log)
+        return f"the watcher (pid {pid}) is not up after {within_s:.0f} s without progress:\n{said}"
     return f"role {name} does not come up; the watcher (pid {pid}) goes on trying. The end of its log:\n{said}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.chaos
 
 LONG_S = 60
+KILLED_CHILD = "WorkerLostError: Worker exited prematurely: signal 9"
 STOPPED_LIMIT_S = 8.0
 """Long enough to stop a shim before it acts on it, on a busy machine as well."""
 
@@ -39,7 +40,7 @@ def signal_shim(node: WholeNode, effects: Effects, attempt: int, number: signal.
 
 def surprises(said: str) -> list[str]:
     """Every traceback in a log, but those of children that a test before this one killed: they are told late."""
-    return [one for one in said.split("Traceback")[1:] if "WorkerLostError" not in one]
+    return [one for one in said.split("Traceback")[1:] if KILLED_CHILD not in one]
 
 
 def lives(pid: int) -> bool:

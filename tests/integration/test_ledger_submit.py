@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -14,6 +16,7 @@ from redis_process import RedisProcess, refusing_port
 from infra_tasks.errors import BadInput, FleetUnreachable, IdempotencyConflict, InfraError, SubmitUnknown, UnknownRun
 from infra_tasks.ledger import Ledger
 from infra_tasks.ledger.runs import Submission
+from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -149,6 +152,25 @@ def test_an_unreachable_redis_is_one_error_after_the_patience_with_the_id_of_the
     assert caught.value.run_id == "r1"
     assert time.monotonic() - began > 0.4
     ledger.close()
+
+
+def test_whoever_hands_in_while_redis_is_started_anew_is_patient_and_it_is_one_run(tmp_path: Path) -> None:
+    server = RedisProcess(tmp_path).start()
+    kit = Kit(server.url)
+    try:
+        kit.submit()
+        server.kill()
+        with ThreadPoolExecutor(1) as beside:
+            handing_in = beside.submit(kit.runs.submit, *some(1), patience_s=600)
+            with suppress(TimeoutError):
+                handing_in.result(1)
+            server.start()
+            run = handing_in.result(180)
+        assert [one.to_state for one in kit.runs.events(run)] == [State.QUEUED]
+        kit.check()
+    finally:
+        kit.close()
+        server.kill()
 
 
 def test_a_wrong_password_is_told_at_once(tmp_path: Path) -> None:

@@ -284,10 +284,11 @@ def test_a_shim_is_idle_while_its_command_is(rig):
     attempt, shim = rig.start(SLEEP)
     started_command(attempt)
     me = psutil.Process(shim.pid)
-    before = me.cpu_times()
+    before, woke, began = me.cpu_times(), me.num_ctx_switches().voluntary, time.monotonic()
     assert not shim.wait(3)
-    after = me.cpu_times()
+    after, took_s = me.cpu_times(), time.monotonic() - began
     assert after.user + after.system - before.user - before.system <= 0.5
+    assert me.num_ctx_switches().voluntary - woke <= 20 * (took_s + 1), "it looks at its orders five times a second"
 
 
 def test_a_killed_zygote_is_replaced_and_its_shims_go_on(rig):

@@ -14,8 +14,10 @@ from infra_tasks import live
 from infra_tasks.live import Token
 from infra_tasks.model.run import Reason, State
 from infra_tasks.report import report
+from infra_tasks.routing import GUARDIAN
 from infra_tasks.runner.attempt import Attempt
 from infra_tasks.runner.exitrecord import write_exit
+from infra_tasks.submit import submit
 from workers.keeping import Keeper
 from workers.minding import Minder
 
@@ -149,6 +151,15 @@ def test_what_arrives_after_the_lease_was_given_up_is_kept_and_survivors_cordon_
     assert kit.runs.events(run)[-1].cause == "late outcome: exit code 0"
     assert next(node for node in kit.nodes.all() if node.name == "a").cordoned
     kit.close()
+
+
+def test_the_child_that_told_an_end_has_seconds_for_what_follows_it_before_anybody_else_is_asked(rig: ExecutorRig):
+    run = submit(rig.ledger, rig.here.current().fleet, {"command": ["true"], "node": "n1"}, embed={"callbacks": [{}]})
+    client, key = rig.ledger.scripts.client, rig.ledger.scripts.key
+    assert rig.executor.follow(run).said == "final"
+    assert rig.ledger.runs.unsettled() == [run]
+    assert client.zscore(key("due"), run) - client.zscore(key("unsettled"), run) >= 5
+    assert not any(run in text for text in client.lrange(GUARDIAN, 0, -1))
 
 
 def test_an_announced_end_is_presented_as_it_was_announced(rig: ExecutorRig):

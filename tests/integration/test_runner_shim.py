@@ -29,6 +29,11 @@ def rig(tmp_path):
         yield rig
 
 
+def until(file: Path) -> list[str]:
+    """A command that goes on until there is a file."""
+    return ["sh", "-c", f"until [ -e {file} ]; do sleep 0.05; done"]
+
+
 def started_command(attempt: Attempt) -> int:
     """Wait for the command and return its pid."""
     return eventually(lambda: (attempt.started() or {}).get("command_pid"), 20, "the command")
@@ -237,12 +242,14 @@ def test_a_stop_moment_that_has_passed_prevents_the_start_and_a_renewed_one_lets
     assert rig.ended(attempt, shim)["exit_code"] == 0
 
 
-def test_damaged_orders_change_nothing(rig):
-    attempt, shim = rig.start(["sleep", "4"])
+def test_damaged_orders_change_nothing(rig, tmp_path):
+    attempt, shim = rig.start(until(tmp_path / "go"))
     started_command(attempt)
     (attempt.folder / "orders.json").write_text('{"stop": "maybe", "timeout_s": "soon", "stop_at": [], "kill": 1}')
     assert not shim.wait(0.4)
     (attempt.folder / "orders.json").write_text("{cut o")
+    assert not shim.wait(0.4)
+    (tmp_path / "go").touch()
     assert rig.ended(attempt, shim)["exit_code"] == 0
 
 
@@ -262,11 +269,13 @@ def test_a_second_shim_of_an_attempt_leaves_without_a_trace(rig, tmp_path):
     assert attempt.exit_record() == record
 
 
-def test_stray_signals_do_not_stop_a_shim(rig):
-    attempt, shim = rig.start(["sleep", "4"])
+def test_stray_signals_do_not_stop_a_shim(rig, tmp_path):
+    attempt, shim = rig.start(until(tmp_path / "go"))
     started_command(attempt)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         os.kill(shim.pid, number)
+    assert not shim.wait(0.4)
+    (tmp_path / "go").touch()
     assert rig.ended(attempt, shim)["exit_code"] == 0
 
 

@@ -168,7 +168,7 @@ def test_a_claim_the_ledger_forgot_takes_its_place_again(kit: Kit, node: str) ->
     kit.another_server()
     shown = {"run": runs[0], "attempt": 1, "claim": "c1", "ended": False, "fields": fields}
     assert kit.claims.present(node, f"uuid-{node}", [shown], done=True)["taken"] == [runs[0]]
-    assert kit.field(runs[0], "most_named") == "1"
+    assert (kit.field(runs[0], "most_named"), kit.field(runs[0], "line")) == ("1", fields["line"]), "first stays first"
     assert kit.claim(runs[1], node=node, slots=9)["why"] == "running"
 
 

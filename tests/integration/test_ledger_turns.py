@@ -54,3 +54,14 @@ def test_no_place_is_kept_for_a_node_that_is_full(kit: Kit, node: str) -> None:
     assert kit.claim(first, node=node)["why"] == "running"
     kit.finish((others[0], 1, "c1"))
     kit.claimed(others[1], node=f"{node}-other")
+
+
+def test_a_place_that_is_kept_is_given_away_when_its_node_is_full_meanwhile(kit: Kit, node: str) -> None:
+    first, *others = (named(kit, where, 1) for where in (node, f"{node}-other", f"{node}-other"))
+    kit.claimed(others[0], node=f"{node}-other")
+    assert kit.claim(first, node=node)["why"] == "running"
+    for _ in range(2):
+        kit.claimed(kit.submit(node=node), node=node)
+    kit.finish((others[0], 1, "c1"))
+    assert kit.claim(first, node=node)["why"] == "full"
+    kit.claimed(others[1], node=f"{node}-other")

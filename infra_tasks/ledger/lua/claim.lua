@@ -39,7 +39,7 @@ end
 local declined = leased and r[14] ~= '' and cjson.decode(r[14])[A.node]
 if declined and declined.version == A.version and tonumber(declined.till) > now then
   -- To the end of the queue: should no other node come for it, it must not keep this one from what it can do.
-  give_way(A.run, r[7], r[13], r[6], now)
+  hold_up_nobody(A.run, r[7], r[13], r[6], now)
   return refused('older', {handed_back = handed_back(true)})
 end
 -- A number may be left out (its folder was buried before its claim arrived), never used again.
@@ -56,7 +56,7 @@ if not has_slot then
   redis.call('ZADD', key('waiting', r[6]), 'XX', num(now), A.run)
   if leased then return refused('full', {handed_back = handed_back()}) end
   -- The hint is in good hands: its worker asks again until a slot is free. So those behind may have theirs.
-  give_way(A.run, r[7], r[13], r[6], now)
+  hold_up_nobody(A.run, r[7], r[13], r[6], now)
   return refused('full')
 end
 local till = now + tonumber(r[8])

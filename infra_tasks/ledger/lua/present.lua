@@ -13,7 +13,7 @@ local said = {said = 'ok', taken = {}, fenced = {}, known = {}}
 
 local KEPT = {'spec', 'print', 'queue', 'shown', 'hint', 'canvas', 'node', 'project', 'name', 'most_named', 'labels', 'timeout_s',
   'lost_after_s', 'rerun_lost', 'dispatch_queue', 'release', 'rules', 'idem', 'retry_of', 'root', 'expires_due',
-  'home_node', 'pool', 'schedule', 'slot'}
+  'home_node', 'pool', 'schedule', 'slot', 'line'}
 local COUNTED = {'retries_used', 'lost', 'unstarted', 'stopped'}
 
 local function text(value) return (type(value) == 'string' or type(value) == 'number') and tostring(value) or '' end

@@ -200,6 +200,12 @@ local function give_way(id, project, name, queue, now)
   end
 end
 
+-- It keeps its hint, but its node does not take it now: nobody waits for it meanwhile.
+local function hold_up_nobody(id, project, name, queue, now)
+  keep_no_place(id, project, name)
+  give_way(id, project, name, queue, now)
+end
+
 local function leave_queue(id, now)
   local r = get(id, 'queue', 'dispatch_queue', 'in_line', 'project', 'name', 'refused')
   if r[6] ~= '' then keep_no_place(id, r[4], r[5]) end

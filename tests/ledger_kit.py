@@ -89,11 +89,12 @@ class Kit:
     # Nodes.
 
     def claim(self, run_id: str, claim: str = "c1", *, node: str = "a", attempt: int | None = None, slots: int = 2,
-              uuid: str = "", labels: tuple[str, ...] = ()) -> dict[str, Any]:  # fmt: skip
+              uuid: str = "", labels: tuple[str, ...] = (), version: str = "") -> dict[str, Any]:  # fmt: skip
         number = self.runs.peek(run_id)[1] + 1 if attempt is None else attempt
         return self.claims.claim(
-            run_id, number, claim, node=node, uuid=uuid or f"uuid-{node}", slots=slots, labels=labels, actor=node
-        )
+            run_id, number, claim, node=node, uuid=uuid or f"uuid-{node}", slots=slots, labels=labels, actor=node,
+            version=version,
+        )  # fmt: skip
 
     def claimed(self, run_id: str, claim: str = "c1", **said: Any) -> dict[str, str]:
         answer = self.claim(run_id, claim, **said)
@@ -203,7 +204,15 @@ class Kit:
     def members(self, kind: str) -> dict[str, set[str]]:
         """Return the sets whose names begin so: what is behind it -> members."""
         begin = self.key(kind, "")
-        return {key.removeprefix(begin): self.redis.smembers(key) for key in self.redis.keys(f"{begin}*")}
+        return self.each(begin, lambda pipe, key: pipe.smembers(key))
+
+    def each(self, begin: str, ask: Callable[[Any, str], object]) -> dict[str, Any]:
+        """Ask for all keys that begin so, in two round trips; return the answers by what is behind it."""
+        keys = self.redis.keys(f"{begin}*")
+        pipe = self.redis.pipeline(transaction=False)
+        for key in keys:
+            ask(pipe, key)
+        return {key.removeprefix(begin): answer for key, answer in zip(keys, pipe.execute(), strict=True)}
 
     def check_places(self, seen: Mapping[str, Seen]) -> None:
         """Places of projects and names are held by those that run; who went through a gate waits with a hint."""
@@ -217,26 +226,36 @@ class Kit:
         for line, ids in self.members("ahead").items():
             assert ids <= hinted, f"{line}: {ids} have no hint"
 
-    def check_nobody_forgotten(self, most: Mapping[str, int], lane_hints: int) -> None:
-        """Whoever stands in line has somebody in front of it, in the gate or behind it."""
+    def forgotten(
+        self, seen: Mapping[str, Seen], most: Mapping[str, int], lane_hints: int, *, swept: bool = False
+    ) -> list[str]:
+        """Return lines whose first one has nobody in front of it, in the gate or behind it: nobody lets it through.
+
+        `swept`: a sweep has just been here. Only that finds out that somebody of another queue is no longer in front.
+        """
         running, ahead = self.members("running"), self.members("ahead")
-        begin = self.key("line", "")
-        first = {key.removeprefix(begin): self.redis.zrange(key, 0, 0, withscores=True)[0][1]
-                 for key in self.redis.keys(f"{begin}*")}  # fmt: skip
-        for line, number in first.items():
+        last_sweep = float(self.redis.hget(self.key("clock"), "swept") or 0)
+        firsts = {
+            line: first[0]
+            for line, first in self.each(
+                self.key("line", ""), lambda pipe, key: pipe.zrange(key, 0, 0, withscores=True)
+            ).items()
+        }
+
+        def is_held_up(line: str, run: str, number: float) -> bool:
             gate = line.rpartition("@")[0]
-            taken = len(ahead.get(line, ())) + len(running.get(gate, ()))
-            overtakes = any(
-                other < number and one.rpartition("@")[0] == gate and not ahead.get(one)
-                for one, other in first.items()
-                if not gate.startswith("lane:")
-            )
-            kept = any(
-                self.redis.zscore(self.key("kept", gate), one) < number
-                and float(self.field(one, "kept_till") or 0) > self.now() - 1
-                for one in self.redis.zrange(self.key("kept", gate), 0, -1)
-            )
-            assert overtakes or kept or taken >= most.get(gate, lane_hints), f"nothing holds up {line}"
+            if gate.startswith("name:") and not seen[run].fields.get("most_named"):
+                places = float("inf")
+            else:
+                places = most.get(gate, lane_hints)
+            if len(ahead.get(line, ())) + len(running.get(gate, ())) >= places:
+                return True
+            others = [one for one, (_, other) in firsts.items() if one.rpartition("@")[0] == gate and other < number]
+            if not gate.startswith("lane:") and any(not (swept and ahead.get(one)) for one in others):
+                return True
+            return any(one.keeps(gate, number, last_sweep) for one in seen.values())
+
+        return [line for line, (run, number) in firsts.items() if not is_held_up(line, run, number)]
 
 
 @dataclass
@@ -265,6 +284,15 @@ class Seen:
             return None
         said = json.loads(self.meta)
         return dict(said["result"] if said["status"] == "SUCCESS" else said["result"]["exc_message"][1])
+
+    def keeps(self, gate: str, number: float, since: float) -> bool:
+        """Say whether it kept a place of a gate since then, from those with that number and later ones."""
+        of = (f"project:{self.fields.get('project')}", f"name:{self.fields.get('name')}")
+        return (
+            gate in of
+            and float(self.fields.get("line", "inf")) < number
+            and float(self.fields.get("kept_till", 0)) > since
+        )
 
     def check(self, key: Callable[..., str]) -> None:
         held = self.state == "STARTED" or (self.state == "SYNCING" and not self.fields.get("dispatch"))

@@ -29,7 +29,7 @@ WATCHER = (sys.executable, "-m", "workers.watcher")
 
 
 @dataclass
-class Patience:
+class StartPatience:
     """How long to wait for roles: as long as one more is up every now and then."""
 
     within_s: float
@@ -65,7 +65,7 @@ def detach(home: Home, argv: Sequence[str] = WATCHER, within_s: float = WITHIN_S
 
 
 def _wait_until_up(home: Home, watcher: subprocess.Popen[bytes], within_s: float) -> None:
-    patience = Patience(within_s, time.monotonic() + within_s)
+    patience = StartPatience(within_s, time.monotonic() + within_s)
     while not _is_up(home, watcher.pid):
         if watcher.poll() is not None:
             said = last_lines(RoleFiles(home, "watcher").log)

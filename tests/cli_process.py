@@ -7,7 +7,6 @@ import fcntl
 import os
 import pty
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -16,6 +15,15 @@ import time
 from typing import NamedTuple
 
 INFRA = (sys.executable, "-m", "infra_tasks.cli")
+# Makes its stdin the terminal of its own session and becomes the command. A program, because forking ourselves -
+# `pty.fork`, or a `preexec_fn` - is a warning since Python 3.12 where there are threads, and pytest-xdist has some.
+# Tests in the background of a shell have Ctrl-C ignored: here it is heard.
+TAKE_TERMINAL = """
+import fcntl, os, signal, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
 
 
 class Done(NamedTuple):
@@ -39,25 +47,31 @@ def infra(home, *arguments, within_s=240, **env):
     return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+def at_a_terminal(command, terminal, **more):
+    """Start a command in a session of its own, whose terminal is the one that `terminal` is open on."""
+    streams = {"stdin": terminal, "stdout": terminal, "stderr": terminal, **more}
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", TAKE_TERMINAL, *command], start_new_session=True, **streams
+    )
+
+
 class Terminal:
     """`infra`, or another program, on a pseudo-terminal: `seen` is what the person sees so far."""
 
     def __init__(self, home, *arguments, columns=100, program=INFRA, **env):
         self.seen = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")  # a character may come in two pieces
-        self.pid, self._fd = pty.fork()
-        if self.pid == 0:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell have it ignored
-            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
-            os.execvpe(program[0], [*program, *arguments], environment(home, **env))
+        self._fd, theirs = pty.openpty()
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 30, columns, 0, 0))
+        self.process = at_a_terminal([*program, *arguments], theirs, env=environment(home, **env))
+        os.close(theirs)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        if self.pid:
-            os.kill(self.pid, 9)
-            os.waitpid(self.pid, 0)
+        self.process.kill()
+        self.process.wait()
         os.close(self._fd)
 
     def types(self, text):
@@ -76,8 +90,7 @@ class Terminal:
         deadline = time.monotonic() + within_s
         while self._read(0.2):
             assert time.monotonic() < deadline, f"no end within {within_s} s; seen: {self.seen!r}"
-        pid, self.pid = self.pid, 0
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return self.process.wait()
 
     def _read(self, wait_s):
         if not select.select([self._fd], [], [], wait_s)[0]:

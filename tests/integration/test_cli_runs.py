@@ -133,21 +133,14 @@ def test_a_closed_terminal_does_not_end_the_wait(fleet):
         taken = fleet.takes(fleet.waiting_run())
         taken.writes(b"it runs\n")
         terminal.shows("it runs")
-        pid = terminal.pid
         os.close(terminal._fd)
         terminal._fd = os.open(os.devnull, os.O_RDONLY)
         taken.writes(b"nobody sees this\n")
         assert taken.folder.is_locked()
-        assert os.waitpid(pid, os.WNOHANG) == (0, 0)
+        assert terminal.process.poll() is None
         taken.ends(State.FAILURE, Reason.EXIT_CODE, exit_code=5)
-        assert eventually(lambda: ended_with(pid), 30, "it ends with the run") == (5,)
-        terminal.pid = 0
-
-
-def ended_with(pid):
-    """Return (exit code,) of a child that has ended, () while it goes on."""
-    found, status = os.waitpid(pid, os.WNOHANG)
-    return (os.waitstatus_to_exitcode(status),) if found else ()
+        eventually(lambda: terminal.process.poll() is not None, 30, "it ends with the run")
+        assert terminal.process.returncode == 5
 
 
 def test_a_redis_that_goes_away_is_waited_for_and_said_once(tmp_path):

@@ -120,14 +120,14 @@ def test_it_goes_on_when_redis_is_back(tmp_path):
 
 def test_a_signal_and_ctrl_z_give_the_terminal_back(fleet, top):
     top.comes_to(KEYS)
-    os.kill(top.pid, signal.SIGTSTP)
-    eventually(lambda: is_stopped(top.pid), said="it stands still")
+    os.kill(top.process.pid, signal.SIGTSTP)
+    eventually(lambda: is_stopped(top.process.pid), said="it stands still")
     eventually(lambda: [top.look(), top.is_restored][1], said="all it wrote before that was read")
-    os.kill(top.pid, signal.SIGCONT)
+    os.kill(top.process.pid, signal.SIGCONT)
     fleet.accepts("echo", "meanwhile")
     top.comes_to("echo meanwhile")
     assert not top.is_restored
-    os.kill(top.pid, signal.SIGTERM)
+    os.kill(top.process.pid, signal.SIGTERM)
     assert left(top, -signal.SIGTERM)
 
 

@@ -11,8 +11,10 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from cli_process import at_a_terminal
 from waiting import eventually
 
 from infra_tasks.errors import AlreadyRunning, RoleFailed
@@ -20,6 +22,9 @@ from infra_tasks.settings import Home
 from workers import lock
 from workers.detach import detach
 from workers.down import down, watcher_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPO = Path(__file__).resolve().parents[2]
 SCRIPT = """
@@ -91,9 +96,9 @@ class Rig:
     def env(self) -> dict[str, str]:
         return {**os.environ, "INFRA_HOME": str(self.home.root), "PYTHONPATH": str(REPO)}
 
-    def watch(self, **more: object) -> subprocess.Popen[bytes]:
+    def watch(self, start: Callable[..., Any] = subprocess.Popen, **more: object) -> subprocess.Popen[bytes]:
         with (self.home.root / "said").open("ab") as said:
-            self.watcher = subprocess.Popen(
+            self.watcher = start(
                 [sys.executable, self.script], **{"env": self.env, "stdout": said, "stderr": said, **more}
             )
         return self.watcher
@@ -361,7 +366,7 @@ def test_a_second_sigint_does_not_wait_for_the_commands(rig: Rig):
 def test_ctrl_c_in_a_terminal_reaches_only_the_watcher_which_leaves_nothing(rig: Rig):
     rig.plan("one", "two")
     leader, follower = pty.openpty()
-    rig.watch(stdin=follower, start_new_session=True, preexec_fn=take_terminal)
+    rig.watch(at_a_terminal, terminal=follower)
     one, two = rig.running("one"), rig.running("two")
     os.write(leader, b"\x03")
     assert rig.ended() == 0
@@ -370,13 +375,6 @@ def test_ctrl_c_in_a_terminal_reaches_only_the_watcher_which_leaves_nothing(rig:
     assert not alive(one)
     assert not alive(two)
     assert "died" not in rig.said()
-
-
-def take_terminal() -> None:
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 def test_a_hangup_is_ignored(rig: Rig):

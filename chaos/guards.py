@@ -191,7 +191,7 @@ GUARDS = {
         "pool children are killed while members of a canvas run (1, 8)",
     ),
     "slot check": Guard(
-        (Swap(f"{LUA}/claim.lua", "redis.call('SCARD', key('node', A.node, 'live')) >= A.slots", "false"),),
+        (Swap(f"{LUA}/claim.lua", "redis.call('SCARD', key('node', A.node, 'live')) < A.slots", "true"),),
         "one",
         # Those that run go on for as long as a busy machine may need to start the next children.
         _script(

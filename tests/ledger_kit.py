@@ -30,15 +30,9 @@ UNSTARTED: dict[str, Any] = {"outcome": "lost", "started_at": None, "ended_at": 
 
 def without(script: str, guard: str, instead: str) -> Callable[[str], str]:
     """Return what gives scripts of which one has `instead` where its `guard` stood."""
-
-    def text(name: str) -> str:
-        usual = source(name)
-        if name != script:
-            return usual
-        assert usual.count(guard) == 1, f"{guard!r} stands {usual.count(guard)} times in {name}.lua"
-        return usual.replace(guard, instead)
-
-    return text
+    count = source(script).count(guard)
+    assert count == 1, f"{guard!r} stands {count} times in {script}.lua"
+    return lambda name: source(name).replace(guard, instead) if name == script else source(name)
 
 
 def with_lanes(hints: int) -> Callable[[str], str]:

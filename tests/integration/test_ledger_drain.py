@@ -377,7 +377,7 @@ MUTANTS = [
     ("unpin", "or r[2] ~= A.node ", "", a_run_is_unpinned_only_while_it_waits_for_that_node),
     ("unpin", " or r[3] == ''", "", a_run_is_unpinned_only_while_it_waits_for_that_node),
     ("unpin", "if guarded(now) then", "if false then", nothing_is_unpinned_in_safe_mode),
-    ("renew", "<= now", "<= now + 500", at_its_deadline_a_drain_stops_what_runs),
+    ("renew", "math.huge) <= now\n", "math.huge) <= now + 500\n", at_its_deadline_a_drain_stops_what_runs),
     ("renew", "or told == t then", "then", at_its_deadline_a_drain_stops_what_runs),
     ("abandon", "put(A.run, 'lapsed', '1')", "", a_silent_node_s_run_is_given_up_and_its_attempt_fenced),
     ("abandon", "if FINAL[state] then", "if false then", a_silent_node_s_run_is_given_up_and_its_attempt_fenced),

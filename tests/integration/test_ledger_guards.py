@@ -315,7 +315,7 @@ MUTANTS = [
         "r[3] == a.claim",
         an_old_token_is_not_renewed,
     ),
-    ("claim", ">= A.slots then", ">= 99 then", slots_are_not_exceeded),
+    ("claim", "< A.slots\n", "< 99\n", slots_are_not_exceeded),
     ("claim", "if A.attempt <= last then", "if false then", an_attempt_number_is_given_once),
     ("claim", "if state ~= 'QUEUED' then", "if false then", only_a_queued_run_is_claimed),
     (
@@ -329,7 +329,7 @@ MUTANTS = [
     ("claim", "if not has[label] then", "if false then", a_node_without_the_labels_gets_nothing),
     ("claim", "if r[4] ~= '' and r[4] ~= A.node then", "if false then", another_node_gets_nothing_of_a_pinned_run),
     ("claim", "if n[1] and n[1] ~= A.uuid then", "if false then", a_second_machine_of_the_same_name_gets_nothing),
-    ("claim", "  if is_full(gate) then", "  if false then", no_more_of_a_name_run_than_it_says),
+    ("claim", "  if is_full(gate) or is_kept", "  if is_kept", no_more_of_a_name_run_than_it_says),
     ("claim", "take_slot(A.run, A.node)\n", "\n", no_more_of_a_name_run_than_it_says),
     (
         "finish",
@@ -340,7 +340,7 @@ MUTANTS = [
     ("sweep", "free_slot(id, r.claim_node, now)", "", whose_lease_ended_gives_the_place_to_the_next),
     (
         "cancel",
-        "== 1 then let_through(line, now) end",
+        "== 1 then go_on(line, now) end",
         "== 1 then end",
         who_is_cancelled_in_front_of_a_line_lets_the_next_through,
     ),

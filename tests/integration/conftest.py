@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from executor_rig import ExecutorRig
 from far_node import FarNode
+from ledger_kit import Kit
 from redis_process import RedisProcess
 from rsync_on_path import RsyncOnPath
 from run_fleet import TestFleet, fleet_at
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from infra_tasks.ledger import Ledger
+
+
+@pytest.fixture
+def kit(redis_process: RedisProcess) -> Iterator[Kit]:
+    """A ledger of this test's own, and what is outside of it; files that must leave it sound check it, too."""
+    made = Kit(redis_process.url)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import time
 from collections import Counter
 
 import pytest
-from ledger_kit import Kit
 
 from infra_tasks.history.archive import Archive
 from infra_tasks.history.export import DAY_S, Export, archivist
@@ -17,13 +16,6 @@ from infra_tasks.ledger.history import History
 from infra_tasks.settings import Home
 
 HISTORY_S = 90
-
-
-@pytest.fixture
-def kit(redis_process):
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

@@ -2,17 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-from ledger_kit import Kit
-
 ONE, TWO = "1" * 64, "2" * 64
-
-
-@pytest.fixture
-def kit(redis_process):
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 def begin(kit, run, by="d"):

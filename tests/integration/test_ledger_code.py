@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from ledger_kit import Kit
 from redis_process import RedisProcess
 
 from infra_tasks.errors import FleetUnreachable, SafeMode
@@ -17,18 +16,12 @@ from infra_tasks.ledger.code import RUNS_A_CALL, SYNCS_KEPT, Code, HeldRelease, 
 from infra_tasks.ledger.scripts import source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
+
+    from ledger_kit import Kit
 
 ONE, OTHER, THIRD = "1" * 64, "2" * 64, "3" * 64
 MANY = 10_000
-
-
-@pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture

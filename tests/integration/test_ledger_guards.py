@@ -10,16 +10,9 @@ from ledger_kit import FAILED, LOST, WORKED, Kit, without
 from infra_tasks.errors import InfraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from redis_process import RedisProcess
-
-
-@pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 def an_old_token_cannot_end_a_run(kit: Kit) -> None:

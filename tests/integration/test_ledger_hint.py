@@ -11,21 +11,13 @@ import pytest
 from celery import Celery
 from celery.worker.request import Request
 from kombu import Connection, Queue
-from ledger_kit import Kit
 
 from infra_tasks.model.hint import DISPATCH_TASK, OUTER_BELT_S, RUN_TASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis_process import RedisProcess
-
-
-@pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
+    from ledger_kit import Kit
 
 
 @pytest.fixture

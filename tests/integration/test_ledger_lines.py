@@ -15,15 +15,11 @@ from infra_tasks.model.spec import RunSpec
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from redis_process import RedisProcess
-
 
 @pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.check()
-    made.close()
+def kit(kit: Kit) -> Iterator[Kit]:
+    yield kit
+    kit.check()
 
 
 @pytest.fixture

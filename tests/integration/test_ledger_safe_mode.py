@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def server(tmp_path: Path) -> Iterator[RedisProcess]:
     made = RedisProcess(tmp_path / "redis").start()
     yield made

@@ -20,15 +20,7 @@ from infra_tasks.model.run import State
 from infra_tasks.model.spec import RunSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-
-
-@pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 def some(n: int, **said: object) -> list[Submission]:

@@ -21,13 +21,6 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def queue(kit: Kit) -> Iterator[str]:
     """The queue of a node of this test's own: lists of the broker have no prefix."""
     yield f"node.{kit.prefix[:-1]}"

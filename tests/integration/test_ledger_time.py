@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
 
 import pytest
 from ledger_kit import FAILED, LOST, Kit
 
 from infra_tasks.model.spec import LEASE_MARGIN_S, RunSpec
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from redis_process import RedisProcess
-
-
-@pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 def seen_ago(kit: Kit, seconds: float) -> None:

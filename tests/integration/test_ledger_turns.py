@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger_kit import Kit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from redis_process import RedisProcess
+    from ledger_kit import Kit
 
 
 @pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.check()
-    made.close()
+def kit(kit: Kit) -> Iterator[Kit]:
+    yield kit
+    kit.check()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from ledger_kit import Kit
 
 from infra_tasks.execute import OLDER
 
@@ -13,17 +12,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from executor_rig import ExecutorRig
-    from redis_process import RedisProcess
+    from ledger_kit import Kit
 
 OLD = {"node": "a", "version": "1"}
 
 
 @pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.check()
-    made.close()
+def kit(kit: Kit) -> Iterator[Kit]:
+    yield kit
+    kit.check()
 
 
 @pytest.fixture

@@ -18,19 +18,11 @@ from infra_tasks.settings import Home
 from workers.presenting import Presentation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-    from redis_process import RedisProcess
 
 KNOWN = 900
-
-
-@pytest.fixture
-def kit(redis_process: RedisProcess) -> Iterator[Kit]:
-    made = Kit(redis_process.url)
-    yield made
-    made.close()
 
 
 @pytest.fixture
